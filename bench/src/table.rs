@@ -1,0 +1,95 @@
+//! A table of measurements with a verdict on each goal.
+
+use std::fmt;
+
+/// What a measurement is held against.
+pub struct Peer {
+    pub name: &'static str,
+    /// In the unit of the row.
+    pub figure: f64,
+    /// Ours divided by the peer's: the median over the rounds, not the ratio of the medians.
+    pub ratio: f64,
+}
+
+/// What a row must reach.
+pub enum Goal {
+    /// At most so many times the peer's figure.
+    Ratio(f64),
+    /// At most this figure, in the unit of the row.
+    Figure(f64),
+    /// Nothing: the row is there to compare.
+    None,
+}
+
+/// One operation beside one peer.
+pub struct Row {
+    pub name: String,
+    pub unit: &'static str,
+    pub ours: f64,
+    pub peer: Option<Peer>,
+    pub goal: Goal,
+}
+
+impl Row {
+    /// Whether the goal is met; `None` without a goal.
+    fn verdict(&self) -> Option<bool> {
+        match (&self.goal, &self.peer) {
+            (Goal::Ratio(goal), Some(peer)) => Some(peer.ratio <= *goal),
+            (Goal::Ratio(_), None) => Some(false),
+            (Goal::Figure(goal), _) => Some(self.ours <= *goal),
+            (Goal::None, _) => None,
+        }
+    }
+}
+
+/// The rows of one subcommand. Shown, it ends with `N goals met, N missed`.
+pub struct Table {
+    /// What is measured and how, in a line or two.
+    pub about: &'static str,
+    pub rows: Vec<Row>,
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.about)?;
+        let names = self.rows.iter().map(|row| row.name.chars().count());
+        let width = names.max().unwrap_or(0);
+        writeln!(
+            f,
+            "{:width$} {:>11} {:>12} {:>11} {:>8} {:>9}  verdict",
+            "operation", "ours", "peer", "", "ratio", "goal"
+        )?;
+        for row in &self.rows {
+            write!(f, "{:width$} {:>11}", row.name, figure(row.ours, row.unit))?;
+            match &row.peer {
+                Some(peer) => {
+                    let theirs = figure(peer.figure, row.unit);
+                    write!(f, " {:>12} {theirs:>11} {:>8.2}", peer.name, peer.ratio)?;
+                }
+                None => write!(f, " {:>12} {:>11} {:>8}", "", "", "")?,
+            }
+            let goal = match row.goal {
+                Goal::Ratio(goal) => format!("≤ {goal:.2}x"),
+                Goal::Figure(goal) => format!("≤ {}", figure(goal, row.unit)),
+                Goal::None => String::new(),
+            };
+            let verdict = match row.verdict() {
+                Some(true) => "met",
+                Some(false) => "MISSED",
+                None => "",
+            };
+            writeln!(f, " {goal:>9}  {verdict}")?;
+        }
+        let verdicts: Vec<bool> = self.rows.iter().filter_map(Row::verdict).collect();
+        let met = verdicts.iter().filter(|&&met| met).count();
+        writeln!(f, "\n{met} goals met, {} missed", verdicts.len() - met)
+    }
+}
+
+fn figure(value: f64, unit: &str) -> String {
+    if value < 10.0 {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{value:.0} {unit}")
+    }
+}

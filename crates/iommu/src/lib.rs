@@ -1,0 +1,29 @@
+//! What an IOMMU is, whichever vendor made it.
+//!
+//! A [`Unit`] is one IOMMU: it allocates page tables and says what it can do. An [`Endpoint`] is a device as a unit sees
+//! it: a requester with its PASIDs. A [`Domain`] is a page table that endpoints can be attached to: a [`PagingDomain`]
+//! translates IOVAs to physical addresses, a [`NestedDomain`] puts a guest's own table in front of one.
+//!
+//! The core above (`swiommu-iommufd`) knows these traits and never a model. A model implements them; most of a paging
+//! domain is [`TableDomain`], which needs only a page-table format.
+//!
+//! [`Epochs`] keep the first promise: when an unmap returns, no DMA that used the old translation is in flight.
+
+#![forbid(unsafe_code)]
+
+mod domain;
+mod driver_error;
+mod endpoint;
+mod epoch;
+mod table_domain;
+mod tables;
+mod unit;
+
+pub use domain::{Domain, DomainFeatures, Mapping, NestedDomain, PagingDomain};
+pub use driver_error::DriverError;
+pub use endpoint::{Endpoint, EndpointFeatures, GroupId, Pasid, ReservedKind, ReservedRegion};
+pub use epoch::{Epochs, Guard, Reader};
+pub use swiommu_pgtable::{DirtyRead, Prot};
+pub use table_domain::TableDomain;
+pub use tables::Tables;
+pub use unit::{HwInfo, NestedRequest, PagingFlags, PagingRequest, Unit, UserData};

@@ -1,0 +1,154 @@
+//! A paging domain over a page table in any format.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use swiommu_abi::Errno;
+use swiommu_addr::{Iova, IovaRange, Pa, PageSizes};
+use swiommu_pgtable::{DirtyRead, Error, Format, PageTable, Unmapped};
+
+use crate::{DomainFeatures, DriverError, Epochs, Mapping, PagingDomain, Reader, Tables};
+
+/// A page table of one format, with what IOMMUFD asks of a domain.
+pub struct TableDomain<F: Format> {
+    driver: &'static str,
+    features: DomainFeatures,
+    table: PageTable<F, Tables>,
+    epochs: Arc<Epochs>,
+    /// For look-ups that are not a device's: tables must not be freed under them either.
+    control: Mutex<Reader>,
+}
+
+impl<F: Format> TableDomain<F> {
+    /// A domain of `driver` around a table. Unmapping waits for the readers of `epochs`.
+    pub fn new(
+        driver: &'static str,
+        features: DomainFeatures,
+        table: PageTable<F, Tables>,
+        epochs: &Arc<Epochs>,
+    ) -> Self {
+        let control = Mutex::new(epochs.reader("page table look-up"));
+        Self {
+            driver,
+            features,
+            table,
+            epochs: epochs.clone(),
+            control,
+        }
+    }
+
+    /// The page table.
+    pub fn table(&self) -> &PageTable<F, Tables> {
+        &self.table
+    }
+
+    /// Waits until nobody uses what was unmapped, and frees its tables.
+    fn settle(&self, unmapped: Unmapped<F>) {
+        let tables = unmapped.flushed();
+        self.epochs.synchronize();
+        tables.free(self.table.memory());
+    }
+}
+
+impl<F: Format> fmt::Debug for TableDomain<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableDomain")
+            .field("driver", &self.driver)
+            .field("features", &self.features)
+            .field("table", &self.table)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Format> PagingDomain for TableDomain<F> {
+    fn driver(&self) -> &'static str {
+        self.driver
+    }
+
+    fn page_sizes(&self) -> PageSizes {
+        self.table.page_sizes()
+    }
+
+    fn aperture(&self) -> IovaRange {
+        self.table.aperture()
+    }
+
+    fn features(&self) -> DomainFeatures {
+        self.features
+    }
+
+    fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
+        let Mapping {
+            iova,
+            memory,
+            prot,
+            leaves,
+        } = *mapping;
+        if let Some(replaced) = self.table.map_runs(iova, memory, prot, leaves)? {
+            self.settle(replaced);
+        }
+        Ok(())
+    }
+
+    fn unmap(&self, range: IovaRange) {
+        // What lies outside the table's reach was never mapped.
+        if let Some(Ok(unmapped)) = range
+            .intersection(self.table.aperture())
+            .map(|range| self.table.unmap(range))
+        {
+            self.settle(unmapped);
+        }
+    }
+
+    fn iova_to_phys(&self, iova: Iova) -> Option<Pa> {
+        let mut control = self.control.lock();
+        let _guard = control.enter();
+        self.table
+            .translate(iova)
+            .ok()
+            .map(|leaf| leaf.resolve(iova))
+    }
+
+    fn read_dirty(
+        &self,
+        range: IovaRange,
+        mode: DirtyRead,
+        report: &mut dyn FnMut(IovaRange),
+    ) -> Result<(), DriverError> {
+        if !self.features.contains(DomainFeatures::DIRTY_TRACKING) {
+            return Err(DriverError::unsupported(
+                "the page table was not allocated for dirty tracking",
+            ));
+        }
+        let Some(range) = range.intersection(self.table.aperture()) else {
+            return Ok(());
+        };
+        let cleaned = {
+            let mut control = self.control.lock();
+            let _guard = control.enter();
+            self.table.read_dirty(range, mode, report)?
+        };
+        if cleaned.range().is_some() {
+            self.epochs.synchronize();
+        }
+        Ok(())
+    }
+}
+
+impl From<Error> for DriverError {
+    fn from(error: Error) -> Self {
+        let errno = match error {
+            Error::OutOfRange { .. } | Error::OutputOutOfRange { .. } => Errno::ERANGE,
+            Error::MisalignedIova { .. } | Error::MisalignedPa { .. } | Error::NoLeafSize => {
+                Errno::ENXIO
+            }
+            Error::AlreadyMapped { .. } => Errno::EADDRINUSE,
+            Error::OutOfMemory(_) => Errno::ENOMEM,
+            Error::NotMapped { .. } => Errno::ENOENT,
+            Error::Malformed { .. } => Errno::EIO,
+            _ => Errno::EINVAL,
+        };
+        Self::new(errno, error.to_string())
+    }
+}

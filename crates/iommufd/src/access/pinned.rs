@@ -1,0 +1,59 @@
+//! Pages that an access holds.
+
+use std::sync::Arc;
+
+use swiommu_addr::{Iova, IovaRange};
+use swiommu_mem::{OffsetRange, Pages, Runs};
+
+use crate::Error;
+use crate::ioas::Ioas;
+use crate::object::Held;
+
+/// Pinned memory of an IOVA range. Dropping it unpins; until then UNMAP asks for it.
+#[derive(Debug)]
+pub struct Pinned {
+    ioas: Held<Ioas>,
+    range: IovaRange,
+    pieces: Vec<Piece>,
+}
+
+/// The part of a pin that lies in one area.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Where the area starts: it cannot go while it is pinned.
+    pub(crate) area: Iova,
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) bytes: OffsetRange,
+    pub(crate) memory: Runs,
+}
+
+impl Pinned {
+    pub(crate) fn new(
+        ioas: Held<Ioas>,
+        range: IovaRange,
+        access: swiommu_mem::Access,
+    ) -> Result<Self, Error> {
+        let pieces = ioas.pin(range, access)?;
+        Ok(Self {
+            ioas,
+            range,
+            pieces,
+        })
+    }
+
+    /// The IOVAs that were pinned.
+    pub fn range(&self) -> IovaRange {
+        self.range
+    }
+
+    /// The memory behind them, in order.
+    pub fn memory(&self) -> impl Iterator<Item = &swiommu_mem::Run> {
+        self.pieces.iter().flat_map(|piece| piece.memory.iter())
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.ioas.unpin(&self.pieces);
+    }
+}

@@ -1,0 +1,69 @@
+//! Page tables as objects: `HWPT_PAGING` and `HWPT_NESTED`.
+
+mod alloc;
+mod nested;
+mod page_table;
+
+use swiommu_iommu::Domain;
+
+pub use alloc::HwptRequest;
+pub(crate) use alloc::{alloc, paging};
+pub(crate) use nested::HwptNested;
+pub(crate) use page_table::{HwptPaging, Origin};
+pub use swiommu_abi::hwpt::IommufdHwptAllocFlags as HwptFlags;
+
+use crate::object::{Headed, Held, ObjectId};
+use crate::state::State;
+
+/// A page table that a device can be attached to, and a user of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Hwpt {
+    Paging(Held<HwptPaging>),
+    Nested(Held<HwptNested>),
+}
+
+impl Hwpt {
+    pub(crate) fn id(&self) -> ObjectId {
+        match self {
+            Self::Paging(hwpt) => hwpt.header().id(),
+            Self::Nested(hwpt) => hwpt.header().id(),
+        }
+    }
+
+    /// What an endpoint is attached to.
+    pub(crate) fn domain(&self) -> Domain {
+        match self {
+            Self::Paging(hwpt) => Domain::Paging(hwpt.domain.clone()),
+            Self::Nested(hwpt) => Domain::Nested(hwpt.domain.clone()),
+        }
+    }
+
+    /// The page table of it that is linked to an IOAS: itself, or the parent of a nested one.
+    pub(crate) fn paging(&self) -> &HwptPaging {
+        match self {
+            Self::Paging(hwpt) => hwpt,
+            Self::Nested(hwpt) => &hwpt.parent,
+        }
+    }
+
+    /// Whether it was allocated with `IOMMU_HWPT_ALLOC_PASID`.
+    pub(crate) fn is_pasid_compatible(&self) -> bool {
+        match self {
+            Self::Paging(hwpt) => hwpt.flags.contains(HwptFlags::PASID),
+            Self::Nested(hwpt) => hwpt.flags.contains(HwptFlags::PASID),
+        }
+    }
+
+    /// Gives the user back. An automatic page table that nobody uses any more vanishes with it (§1.5).
+    pub(crate) fn retire(self, state: &State) {
+        let automatic = match &self {
+            Self::Paging(hwpt) => hwpt.origin == Origin::Automatic,
+            Self::Nested(_) => false,
+        };
+        let id = self.id();
+        drop(self);
+        if automatic {
+            state.destroy_if_idle(id);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `HWPT_PAGING`: a page table of ours that carries the mappings of one IOAS.
+
+use std::sync::Arc;
+
+use swiommu_iommu::PagingDomain;
+
+use super::HwptFlags;
+use crate::ioas::Ioas;
+use crate::object::{Headed, Header, Held, Kind};
+
+/// Who made a page table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// `IOMMU_HWPT_ALLOC`. It lives until DESTROY.
+    Manual,
+    /// Attaching a device to an IOAS. It lives as long as a device is attached.
+    Automatic,
+}
+
+/// A page table with the content of an IOAS.
+#[derive(Debug)]
+pub(crate) struct HwptPaging {
+    pub(crate) header: Header,
+    pub(crate) ioas: Held<Ioas>,
+    pub(crate) domain: Arc<dyn PagingDomain>,
+    pub(crate) origin: Origin,
+    pub(crate) flags: HwptFlags,
+}
+
+impl HwptPaging {
+    /// Whether nested page tables may be made on it (§4.7).
+    pub(crate) fn is_nesting_parent(&self) -> bool {
+        self.origin == Origin::Manual && self.flags.contains(HwptFlags::NEST_PARENT)
+    }
+
+    /// Takes the page table away from its IOAS, and all mappings out of it.
+    pub(crate) fn teardown(&self) {
+        self.ioas.unlink(self.header.id());
+    }
+}
+
+impl std::fmt::Display for HwptPaging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", Self::NAME, self.header().id())
+    }
+}

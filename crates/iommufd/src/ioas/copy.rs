@@ -1,0 +1,69 @@
+//! `IOMMU_IOAS_COPY` (§2.7): areas that share the pages of others.
+
+use swiommu_addr::{Address, Iova, IovaRange};
+use swiommu_iommu::Prot;
+use swiommu_iova::Origin;
+
+use super::map::{Piece, Placement};
+use super::{Ioas, checked_range};
+use crate::Error;
+
+/// The pages behind a range, taken from the areas that cover it.
+pub(crate) struct Shared {
+    pieces: Vec<Piece>,
+    /// Where the first byte comes from.
+    origin: Origin,
+}
+
+impl Ioas {
+    /// Takes the pages behind a range that areas cover without a gap.
+    pub(crate) fn share(&self, start: Iova, len: u64) -> Result<Shared, Error> {
+        let range = checked_range(start, len)?;
+        let areas = self.areas.read();
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut next = Some(range.start());
+        for (found, area) in areas.overlapping(range) {
+            let part = match next.and_then(|next| IovaRange::new(next, range.last())) {
+                Some(rest) if found.contains(rest.start()) && !area.is_busy() => {
+                    rest.intersection(found).unwrap_or(rest)
+                }
+                _ => break,
+            };
+            let bytes = area.bytes_of(found, part);
+            let len = part.len_minus_one().wrapping_add(1);
+            pieces.push(Piece {
+                pages: area.pages.clone(),
+                start: bytes.start(),
+                len,
+            });
+            next = part.end();
+        }
+        let end = pieces
+            .iter()
+            .fold(range.start(), |end, piece| end.wrapping_add(piece.len));
+        let Some(first) = pieces.first().filter(|_| range.end() == Some(end)) else {
+            return Err(Error::NotMapped(end));
+        };
+        let origin = first.origin();
+        Ok(Shared { pieces, origin })
+    }
+
+    /// Maps shared pages. Returns where.
+    pub(crate) fn map_shared(
+        &self,
+        shared: &Shared,
+        len: u64,
+        placement: Placement,
+        prot: Prot,
+    ) -> Result<Iova, Error> {
+        self.map_pieces(&shared.pieces, shared.origin, len, placement, prot)
+    }
+
+    /// The first IOVA of the n-th area, counted from 0 in ascending order.
+    pub(crate) fn nth_area(&self, n: u32) -> Option<Iova> {
+        self.areas
+            .read()
+            .nth(n as usize)
+            .map(|(range, _)| range.start())
+    }
+}

@@ -1,0 +1,254 @@
+//! Making areas: `IOMMU_IOAS_MAP` and `MAP_FILE` (§2.5, §2.6), and what COPY shares with them.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use swiommu_addr::{AddrRange, Address, Hva, HvaRange, Iova, IovaRange};
+use swiommu_iommu::Prot;
+use swiommu_iova::{Origin, Request};
+use swiommu_mem::{
+    Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, Offset, Pages, Source,
+};
+
+use super::area::{Area, AreaState, Areas};
+use super::{HUGE_PAGE, Ioas, Topology, checked_range};
+use crate::Error;
+use crate::object::Headed;
+use crate::state::State;
+
+/// Where a mapping goes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Placement {
+    /// At this IOVA (`IOMMU_IOAS_MAP_FIXED_IOVA`).
+    Fixed(Iova),
+    /// At the lowest place that fits (§3.3).
+    Automatic,
+}
+
+/// What is mapped.
+#[derive(Debug)]
+pub enum MapSource {
+    /// Memory of the mapping process.
+    Memory(Hva),
+    /// A file, from this offset.
+    File(MemFile, FileOffset),
+}
+
+/// A mapping to make.
+#[derive(Debug)]
+pub struct MapRequest<'a> {
+    /// The process in whose name it is made.
+    pub owner: &'a Arc<dyn AddressSpace>,
+    /// How its pages are charged.
+    pub accounting: Accounting,
+    /// What is mapped.
+    pub source: MapSource,
+    /// How many bytes.
+    pub len: u64,
+    /// Where it goes.
+    pub placement: Placement,
+    /// What DMA may do: `READ`, `WRITE` or both.
+    pub prot: Prot,
+}
+
+/// A part of a pages object that becomes an area.
+pub(super) struct Piece {
+    pub(super) pages: Arc<Pages>,
+    pub(super) start: Offset,
+    pub(super) len: u64,
+}
+
+impl Piece {
+    /// Where its first byte comes from.
+    pub(super) fn origin(&self) -> Origin {
+        match self.pages.source() {
+            Source::Memory(first) => Origin::address(first.wrapping_add(self.start.get())),
+            Source::File(first) => Origin::offset(first.get().wrapping_add(self.start.get())),
+        }
+    }
+}
+
+/// One area of a call that makes several.
+struct Made {
+    range: IovaRange,
+    area: Area,
+}
+
+impl Ioas {
+    /// Maps memory. Returns where.
+    pub(crate) fn map(&self, state: &State, request: MapRequest<'_>) -> Result<Iova, Error> {
+        let MapRequest {
+            owner,
+            accounting,
+            len,
+            prot,
+            ..
+        } = request;
+        let access = if prot.contains(Prot::WRITE) {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        let pages = match request.source {
+            MapSource::Memory(start) => {
+                let range = memory_range(start, len)?;
+                Pages::from_space(&state.memory, owner, range, access, accounting)
+            }
+            MapSource::File(file, start) => {
+                let range = file_range(start, len)?;
+                Pages::from_file(&state.memory, owner, file, range, access, accounting)
+            }
+        };
+        let piece = Piece {
+            pages,
+            start: Offset::new(0),
+            len,
+        };
+        let origin = piece.origin();
+        self.map_pieces(&[piece], origin, len, request.placement, prot)
+    }
+
+    /// Maps pieces one behind the other: takes their IOVAs, fills the page tables, and makes the areas visible. Automatic
+    /// placement imitates the alignment of `origin`.
+    pub(super) fn map_pieces(
+        &self,
+        pieces: &[Piece],
+        origin: Origin,
+        len: u64,
+        placement: Placement,
+        prot: Prot,
+    ) -> Result<Iova, Error> {
+        let topology = self.topology.read();
+        let made = {
+            let mut areas = self.areas.write();
+            take_iovas(&topology, &mut areas, pieces, origin, len, placement, prot)?
+        };
+        for (n, new) in made.iter().enumerate() {
+            if let Err(error) = topology.fill(new.range, &new.area) {
+                for filled in &made[..n] {
+                    topology.empty(filled.range, &filled.area);
+                }
+                let mut areas = self.areas.write();
+                forget(&mut areas, &made);
+                return Err(error);
+            }
+        }
+        let mut areas = self.areas.write();
+        for new in &made {
+            if let Some((_, area)) = areas.get_mut(new.range.start()) {
+                area.state = AreaState::Complete;
+            }
+        }
+        Ok(made
+            .first()
+            .map_or(Iova::new(0), |first| first.range.start()))
+    }
+}
+
+/// `user_va + length` must not pass the end, and the length must leave room for rounding to pages.
+fn memory_range(start: Hva, len: u64) -> Result<HvaRange, Error> {
+    let overflow = Error::Overflow {
+        start: start.get(),
+        len,
+    };
+    start.checked_add(len).ok_or(overflow)?;
+    if len > u64::MAX - swiommu_mem::PAGE.bytes() {
+        return Err(Error::TooLong(len));
+    }
+    HvaRange::from_len(start, len).ok_or(Error::ZeroLength)
+}
+
+fn file_range(start: FileOffset, len: u64) -> Result<FileRange, Error> {
+    if len == 0 {
+        return Err(Error::ZeroLength);
+    }
+    let range = AddrRange::from_len(start, len);
+    range.ok_or(Error::Overflow {
+        start: start.get(),
+        len,
+    })
+}
+
+fn take_iovas(
+    topology: &Topology,
+    areas: &mut Areas,
+    pieces: &[Piece],
+    origin: Origin,
+    len: u64,
+    placement: Placement,
+    prot: Prot,
+) -> Result<SmallVec<[Made; 1]>, Error> {
+    let alignment = topology.alignment;
+    let aligned = |what, value| {
+        let misaligned = Error::Misaligned {
+            what,
+            value,
+            alignment,
+        };
+        if alignment.divides(value) {
+            Ok(())
+        } else {
+            Err(misaligned)
+        }
+    };
+    aligned("length", len)?;
+    let whole = match placement {
+        Placement::Automatic => areas.place(&Request {
+            origin,
+            length: len,
+            alignment,
+            huge_page: HUGE_PAGE,
+        })?,
+        Placement::Fixed(iova) => {
+            aligned("iova", iova.get())?;
+            checked_range(iova, len)?
+        }
+    };
+    areas.check(whole)?;
+    let mut made = SmallVec::new();
+    let mut at = whole.start();
+    for piece in pieces {
+        let area = Area::new(piece.pages.clone(), piece.start, prot);
+        let range = IovaRange::from_len(at, piece.len).unwrap_or(whole);
+        let inserted = check_piece(&area, range, alignment)
+            .and_then(|()| Ok(areas.insert(range, area.clone())?));
+        if let Err(error) = inserted {
+            forget(areas, &made);
+            return Err(error);
+        }
+        made.push(Made { range, area });
+        at = at.wrapping_add(piece.len);
+    }
+    Ok(made)
+}
+
+fn check_piece(
+    area: &Area,
+    range: IovaRange,
+    alignment: swiommu_addr::PageSize,
+) -> Result<(), Error> {
+    if area.prot.contains(Prot::WRITE) && !area.pages.is_writable() {
+        return Err(Error::MemoryReadOnly(range));
+    }
+    if !alignment.divides(area.page_offset()) {
+        let value = area.page_offset();
+        return Err(Error::Misaligned {
+            what: "the offset in a page",
+            value,
+            alignment,
+        });
+    }
+    Ok(())
+}
+
+fn forget(areas: &mut Areas, made: &[Made]) {
+    for new in made {
+        areas.remove(new.range.start());
+    }
+}
+
+impl std::fmt::Display for Ioas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IOAS {}", self.header().id())
+    }
+}

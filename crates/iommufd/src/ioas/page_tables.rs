@@ -1,0 +1,168 @@
+//! Keeping page tables in step with areas (§3.5, §3.6).
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use swiommu_addr::{Address, Iova, IovaRange, PaRange, PageSize};
+use swiommu_iommu::PagingDomain;
+use swiommu_mem::{Fault, PinError, Runs};
+
+use super::area::{Area, Areas};
+use super::{Ioas, Linked, Owner, Topology};
+use crate::Error;
+use crate::object::ObjectId;
+
+/// The physical pieces of an area, as page tables want them.
+type Memory = SmallVec<[PaRange; 4]>;
+
+fn memory_of(runs: &Runs) -> Memory {
+    runs.iter().map(|run| run.memory).collect()
+}
+
+impl Topology {
+    /// Pins an area's memory, if there is a page table that needs it, and maps it in all of them; or changes nothing.
+    pub(super) fn fill(&self, range: IovaRange, area: &Area) -> Result<(), Error> {
+        if self.page_tables.is_empty() {
+            return Ok(());
+        }
+        let bytes = area.bytes(range);
+        let memory = memory_of(&area.pages.pin(bytes)?);
+        for (n, linked) in self.page_tables.iter().enumerate() {
+            if let Err(error) = linked
+                .domain
+                .map(&area.mapping(range, &memory, self.leaves))
+            {
+                for filled in &self.page_tables[..n] {
+                    filled.domain.unmap(range);
+                }
+                area.pages.unpin(bytes);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Unmaps an area in every page table, and then unpins what they needed.
+    pub(super) fn empty(&self, range: IovaRange, area: &Area) {
+        if self.page_tables.is_empty() {
+            return;
+        }
+        for linked in &self.page_tables {
+            linked.domain.unmap(range);
+        }
+        area.pages.unpin(area.bytes(range));
+    }
+
+    /// Fills a new page table with one area. The first page table pins; the others find the memory pinned.
+    fn copy_into(
+        &self,
+        domain: &Arc<dyn PagingDomain>,
+        range: IovaRange,
+        area: &Area,
+    ) -> Result<(), Error> {
+        let bytes = area.bytes(range);
+        let first = self.page_tables.is_empty();
+        let runs = if first {
+            area.pages.pin(bytes)?
+        } else {
+            area.pages.runs(bytes).ok_or(PinError::Fault(Fault::Gone))?
+        };
+        let memory = memory_of(&runs);
+        if let Err(error) = domain.map(&area.mapping(range, &memory, self.leaves)) {
+            if first {
+                area.pages.unpin(bytes);
+            }
+            return Err(error.into());
+        }
+        Ok(())
+    }
+}
+
+impl Ioas {
+    /// Links a page table: its limits become the IOAS's, and it gets every area. Or nothing changes.
+    ///
+    /// # Errors
+    /// `EINVAL` when its leaves are larger than pages; `EADDRINUSE` when an area is misaligned for it or outside its
+    /// aperture; `EFAULT`, `ENOMEM` and the driver's errno from filling it.
+    pub(crate) fn link(&self, hwpt: ObjectId, domain: &Arc<dyn PagingDomain>) -> Result<(), Error> {
+        let mut topology = self.topology.write();
+        let mut areas = self.areas.write();
+        let smallest = domain.page_sizes().smallest().unwrap_or(PageSize::BYTE);
+        if smallest > swiommu_mem::PAGE {
+            return Err(Error::LeafLargerThanPage(smallest));
+        }
+        let before = topology.alignment;
+        topology.raise_alignment(&areas, smallest)?;
+        let linked = reserve_outside(&mut areas, hwpt, domain.aperture())
+            .and_then(|()| fill_with_all(&topology, &areas, domain));
+        if let Err(error) = linked {
+            areas.unreserve(&Owner::PageTable(hwpt));
+            topology.alignment = before;
+            return Err(error);
+        }
+        topology.page_tables.push(Linked {
+            hwpt,
+            domain: domain.clone(),
+        });
+        Ok(())
+    }
+
+    /// Unlinks a page table, and empties it. With the last one the pins go that it needed.
+    pub(crate) fn unlink(&self, hwpt: ObjectId) {
+        let mut topology = self.topology.write();
+        let Some(position) = topology
+            .page_tables
+            .iter()
+            .position(|linked| linked.hwpt == hwpt)
+        else {
+            return;
+        };
+        let linked = topology.page_tables.remove(position);
+        let mut areas = self.areas.write();
+        linked.domain.unmap(linked.domain.aperture());
+        if topology.page_tables.is_empty() {
+            for (range, area) in areas.areas() {
+                area.pages.unpin(area.bytes(range));
+            }
+        }
+        areas.unreserve(&Owner::PageTable(hwpt));
+        topology.alignment = topology.demanded_alignment();
+    }
+}
+
+/// What a page table cannot translate is reserved as long as it is linked (§3.4).
+fn reserve_outside(areas: &mut Areas, hwpt: ObjectId, aperture: IovaRange) -> Result<(), Error> {
+    let below = aperture
+        .start()
+        .checked_sub(1)
+        .map(|last| (Iova::new(0), last));
+    let above = aperture.end().map(|start| (start, Iova::new(u64::MAX)));
+    for (start, last) in below.into_iter().chain(above) {
+        if let Some(range) = IovaRange::new(start, last) {
+            areas.reserve(range, Owner::PageTable(hwpt))?;
+        }
+    }
+    Ok(())
+}
+
+fn fill_with_all(
+    topology: &Topology,
+    areas: &Areas,
+    domain: &Arc<dyn PagingDomain>,
+) -> Result<(), Error> {
+    for (range, area) in areas.areas() {
+        if let Err(error) = topology.copy_into(domain, range, area) {
+            domain.unmap(domain.aperture());
+            if topology.page_tables.is_empty() {
+                let filled = areas
+                    .areas()
+                    .take_while(|(done, _)| done.start() < range.start());
+                for (range, area) in filled {
+                    area.pages.unpin(area.bytes(range));
+                }
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Memory that others write while we look at it.
+
+#![expect(unsafe_code, reason = "copies between our memory and memory that other processes write")]
+
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A piece of mapped memory that another process may write at any time: it can be copied from and to, never referenced.
+///
+/// Power-of-two sizes up to 8 bytes at their natural alignment are read and written at once.
+#[derive(Clone, Copy)]
+pub struct VolatileSlice<'a> {
+    start: *mut u8,
+    len: usize,
+    memory: PhantomData<&'a [u8]>,
+}
+
+// SAFETY: the slice is an address; every access through it is volatile or by the processor's string instructions, whoever else
+// accesses the memory, so it does not matter which thread holds it.
+unsafe impl Send for VolatileSlice<'_> {}
+// SAFETY: as for `Send`: the methods take the slice by value and share no state of Rust's.
+unsafe impl Sync for VolatileSlice<'_> {}
+
+impl<'a> VolatileSlice<'a> {
+    /// # Safety
+    /// The `len` bytes from `start` stay mapped, readable and writable for `'a`, and Rust holds no reference to them.
+    pub(crate) unsafe fn new(start: *mut u8, len: usize) -> Self {
+        Self {
+            start,
+            len,
+            memory: PhantomData,
+        }
+    }
+
+    /// The length in bytes.
+    pub fn len(self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// Where it starts in our own address space, for those who can prove what they do with it.
+    pub fn as_ptr(self) -> *mut u8 {
+        self.start
+    }
+
+    /// The part from `offset` on, at most `len` bytes of it.
+    #[must_use]
+    pub fn part(self, offset: usize, len: usize) -> Self {
+        let offset = offset.min(self.len);
+        Self {
+            // SAFETY: `offset` is at most the slice's length, so the result is in the same mapping or one past its end.
+            start: unsafe { self.start.add(offset) },
+            len: len.min(self.len - offset),
+            memory: PhantomData,
+        }
+    }
+
+    /// Copies out as much as both have from `offset` on; returns how much.
+    pub fn read(self, offset: usize, into: &mut [u8]) -> usize {
+        let part = self.part(offset, into.len());
+        // SAFETY: the part is mapped and readable (`new`), and `into` is at least as long.
+        unsafe { copy_out(part.start, &mut into[..part.len]) };
+        part.len
+    }
+
+    /// Copies in as much as both have from `offset` on; returns how much.
+    pub fn write(self, offset: usize, from: &[u8]) -> usize {
+        let part = self.part(offset, from.len());
+        // SAFETY: the part is mapped and writable (`new`), and `from` is at least as long.
+        unsafe { copy_in(part.start, &from[..part.len]) };
+        part.len
+    }
+}
+
+impl fmt::Debug for VolatileSlice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VolatileSlice({:p}, {:#x} bytes)", self.start, self.len)
+    }
+}
+
+/// From this length on the processor's string instructions are faster than single words.
+#[cfg(target_arch = "x86_64")]
+const STRING_LEN: usize = 256;
+
+/// Copies shared memory into ours.
+///
+/// # Safety
+/// The `into.len()` bytes from `from` are mapped and readable, and Rust holds no reference to them.
+pub(crate) unsafe fn copy_out(from: *const u8, into: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if into.len() >= STRING_LEN {
+        // SAFETY: `from` is readable (caller) and `into` writable for `into.len()` bytes; the direction flag is clear by the ABI.
+        // What others write meanwhile is seen in part or not at all, as the processor likes.
+        unsafe { copy_string(from, into.as_mut_ptr(), into.len()) };
+        return;
+    }
+    let mut done = 0;
+    while done < into.len() {
+        let rest = &mut into[done..];
+        // SAFETY: at most `rest.len()` more bytes are read, which the caller says are readable.
+        done += unsafe { read_word(from.add(done), rest) };
+    }
+}
+
+/// Copies our memory into shared memory.
+///
+/// # Safety
+/// The `from.len()` bytes from `to` are mapped and writable, and Rust holds no reference to them.
+pub(crate) unsafe fn copy_in(to: *mut u8, from: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if from.len() >= STRING_LEN {
+        // SAFETY: `to` is writable (caller) and `from` readable for `from.len()` bytes; the direction flag is clear by the ABI.
+        unsafe { copy_string(from.as_ptr(), to, from.len()) };
+        return;
+    }
+    let mut done = 0;
+    while done < from.len() {
+        // SAFETY: at most the rest of `from` is written, which the caller says is writable.
+        done += unsafe { write_word(to.add(done), &from[done..]) };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe fn copy_string(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller says that both sides are mapped for `len` bytes.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// The largest naturally aligned word at `address` that is not longer than `limit` bytes.
+fn word_len(address: *const u8, limit: usize) -> usize {
+    let aligned = 1 << address.addr().trailing_zeros().min(3);
+    let fitting = 1 << limit.ilog2().min(3);
+    usize::min(aligned, fitting)
+}
+
+/// Reads one word; returns its length.
+///
+/// # Safety
+/// `into` is not empty, and as many bytes are readable at `from`.
+unsafe fn read_word(from: *const u8, into: &mut [u8]) -> usize {
+    let len = word_len(from, into.len());
+    // SAFETY: `len` bytes are readable, and `from` is aligned to `len`.
+    unsafe {
+        match len {
+            8 => into[..8].copy_from_slice(&from.cast::<u64>().read_volatile().to_ne_bytes()),
+            4 => into[..4].copy_from_slice(&from.cast::<u32>().read_volatile().to_ne_bytes()),
+            2 => into[..2].copy_from_slice(&from.cast::<u16>().read_volatile().to_ne_bytes()),
+            _ => into[0] = from.read_volatile(),
+        }
+    }
+    len
+}
+
+/// Writes one word; returns its length.
+///
+/// # Safety
+/// `from` is not empty, and as many bytes are writable at `to`.
+unsafe fn write_word(to: *mut u8, from: &[u8]) -> usize {
+    let len = word_len(to, from.len());
+    // SAFETY: `len` bytes are writable, and `to` is aligned to `len`.
+    unsafe {
+        if let (8, Some(bytes)) = (len, from.first_chunk()) {
+            to.cast::<u64>().write_volatile(u64::from_ne_bytes(*bytes));
+        } else if let (4, Some(bytes)) = (len, from.first_chunk()) {
+            to.cast::<u32>().write_volatile(u32::from_ne_bytes(*bytes));
+        } else if let (2, Some(bytes)) = (len, from.first_chunk()) {
+            to.cast::<u16>().write_volatile(u16::from_ne_bytes(*bytes));
+        } else {
+            to.write_volatile(from[0]);
+        }
+    }
+    len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_every_alignment_and_length() {
+        for offset in 0..9 {
+            for len in (0..40).chain([255, 256, 257, 1000]) {
+                let source: Vec<u8> = (0..len).map(|n| (n % 251) as u8 + 1).collect();
+                let mut shared = vec![0_u8; offset + len + 9];
+                let mut back = vec![0_u8; len];
+                let start = shared.as_mut_ptr();
+                // SAFETY: `shared` has `offset + len` bytes and is not otherwise used while the pointer is.
+                unsafe {
+                    copy_in(start.add(offset), &source);
+                    copy_out(start.add(offset), &mut back);
+                }
+                assert_eq!(back, source, "offset {offset}, length {len}");
+                assert!(shared[..offset].iter().all(|&byte| byte == 0));
+                assert!(shared[offset + len..].iter().all(|&byte| byte == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_slice_never_reaches_beyond_its_end() {
+        let mut memory = [7_u8; 16];
+        // SAFETY: the array outlives the slice and is not otherwise used meanwhile.
+        let slice = unsafe { VolatileSlice::new(memory.as_mut_ptr(), 12) };
+        let mut into = [0; 8];
+        assert_eq!(slice.read(8, &mut into), 4);
+        assert_eq!(into, [7, 7, 7, 7, 0, 0, 0, 0]);
+        assert_eq!(slice.write(10, &[1, 2, 3, 4]), 2);
+        assert_eq!(slice.read(13, &mut into), 0);
+        assert!(slice.part(12, 5).is_empty());
+        assert_eq!(memory[10..], [1, 2, 7, 7, 7, 7]);
+    }
+}

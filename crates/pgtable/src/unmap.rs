@@ -1,0 +1,114 @@
+//! Unmapping: entries cleared one by one at the ends of a range, whole tables taken out in its middle.
+
+use swiommu_addr::IovaRange;
+
+use crate::geometry::{item_log2, item_mask};
+use crate::slots::{clear, read};
+use crate::table::Span;
+use crate::tree::{Child, Node};
+use crate::{DetachedTables, Error, Format, PageTable, TableMemory, Unmapped};
+
+/// What an unmap has done so far.
+struct Progress<F> {
+    /// Grows where a leaf reaches beyond the range that was asked for.
+    gone: Span,
+    cleared: u64,
+    tables: DetachedTables<F>,
+}
+
+impl<F: Format, M: TableMemory> PageTable<F, M> {
+    /// Removes every leaf that has an address in `range`; a leaf that is cut by an end of the range goes whole, and
+    /// [`Unmapped::range`] covers it. Where nothing is mapped, nothing happens.
+    ///
+    /// Tables whose addresses all lie in the range are taken out unread, at the cost of one store. Tables that are covered
+    /// in part stay for later use, even when they are empty now. No memory is needed.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], with nothing changed.
+    pub fn unmap(&self, range: IovaRange) -> Result<Unmapped<F>, Error> {
+        let span = self.span(range)?;
+        let mut progress = Progress {
+            gone: span,
+            cleared: 0,
+            tables: DetachedTables::new(self.format()),
+        };
+        if let Some((root, span)) = self.within_reach(span) {
+            self.clear(self.narrow(root, span), span, &mut progress);
+        }
+        let range = self.iova_range(progress.gone).unwrap_or(range);
+        Ok(Unmapped::new(range, progress.cleared, progress.tables))
+    }
+
+    /// The lowest table on the way down from `node` in which all of `span` is translated.
+    #[inline]
+    pub(crate) fn narrow<'a>(&'a self, mut node: Node<'a>, span: Span) -> Node<'a> {
+        while node.level > 0 && (span.first ^ span.last) & !item_mask::<F>(node.level) == 0 {
+            let covers_slot = (span.last - span.first) == item_mask::<F>(node.level);
+            let entry = node.slots.get(node.index::<F>(span.first));
+            match self.tree().next_node(entry, node.level) {
+                Some(child) if !covers_slot => node = child,
+                _ => break,
+            }
+        }
+        node
+    }
+
+    fn clear(&self, node: Node<'_>, span: Span, progress: &mut Progress<F>) {
+        let Span { first, last } = self.whole_leaves(node, span);
+        progress.gone.first = progress.gone.first.min(first);
+        progress.gone.last = progress.gone.last.max(last);
+        let slots = &node.slots.0[node.index::<F>(first)..=node.index::<F>(last)];
+        let item = 1 << item_log2::<F>(node.level);
+        if node.level == 0 {
+            let mut present = 0;
+            for slot in slots {
+                if !self.format().is_absent(read(slot)) {
+                    clear(slot);
+                    present += 1;
+                }
+            }
+            progress.cleared += present * item;
+            return;
+        }
+        let mut input = first;
+        for slot in slots {
+            let slot_last = input | item_mask::<F>(node.level);
+            match self.tree().child(read(slot), node.level) {
+                Child::Absent => {}
+                Child::Leaf(_) => {
+                    clear(slot);
+                    progress.cleared += item;
+                }
+                Child::Malformed(_) => clear(slot),
+                Child::Table(child) => {
+                    let here = Span {
+                        first: input,
+                        last: slot_last.min(last),
+                    };
+                    if here.last - here.first == item_mask::<F>(node.level) {
+                        clear(slot);
+                        progress.tables.push(child);
+                    } else {
+                        self.clear(child, here, progress);
+                    }
+                }
+            }
+            input = slot_last.wrapping_add(1);
+        }
+    }
+
+    /// The span with the rest of the leaves in this table that its ends cut.
+    pub(crate) fn whole_leaves(&self, node: Node<'_>, span: Span) -> Span {
+        let leaf_mask = |input| match self
+            .tree()
+            .child(node.slots.get(node.index::<F>(input)), node.level)
+        {
+            Child::Leaf(leaf) => leaf.size.mask(),
+            _ => 0,
+        };
+        Span {
+            first: span.first & !leaf_mask(span.first),
+            last: span.last | leaf_mask(span.last),
+        }
+    }
+}

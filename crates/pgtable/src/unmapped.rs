@@ -1,0 +1,140 @@
+//! What an unmap leaves to be done.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use swiommu_addr::{IovaRange, Pa};
+
+use crate::geometry::table_size;
+use crate::tree::{Node, Tree};
+use crate::{Format, TableMemory};
+
+/// What was taken out of a page table, and may still be in use.
+///
+/// The entries are gone from memory, but caches may hold translations of [`range`](Self::range) and walks in progress may
+/// be inside tables that were taken out. So, in this order: invalidate the range, wait until every walk and access that
+/// began before has ended, then give the tables back.
+///
+/// ```
+/// # use swiommu_addr::*; use swiommu_pgtable::*; use swiommu_pgtable::fmt::Amdv1;
+/// # let memory = HeapTables::new();
+/// # let table = PageTable::new(Amdv1::new(), &memory)?;
+/// # let range = IovaRange::from_len(Iova::new(0x20_0000), 0x20_0000).unwrap();
+/// let unmapped = table.unmap(range)?;
+/// // … invalidate the IOTLB for `unmapped.range()`, wait for the readers …
+/// unmapped.flushed().free(&memory);
+/// # Ok::<(), Error>(())
+/// ```
+#[must_use = "caches may still hold the translations, and tables wait to be freed"]
+pub struct Unmapped<F> {
+    range: IovaRange,
+    cleared: u64,
+    tables: DetachedTables<F>,
+}
+
+/// Tables that no entry points to any more.
+///
+/// Dropping it keeps their memory out of use for ever, which is safe and a leak.
+#[must_use = "the tables wait to be freed"]
+pub struct DetachedTables<F> {
+    format: F,
+    /// Each with everything below it.
+    roots: Vec<(Pa, u8)>,
+}
+
+impl<F: Format> Unmapped<F> {
+    pub(crate) fn new(range: IovaRange, cleared: u64, tables: DetachedTables<F>) -> Self {
+        Self {
+            range,
+            cleared,
+            tables,
+        }
+    }
+
+    /// Every IOVA whose translation may have gone: what to invalidate. It is the range that was asked for, and at its ends
+    /// the rest of leaves that were cut.
+    pub fn range(&self) -> IovaRange {
+        self.range
+    }
+
+    /// How many bytes were mapped in the range.
+    ///
+    /// Tables that were taken out whole are read only now, so this takes time in proportion to them; `memory` is that of
+    /// the page table.
+    pub fn bytes<M: TableMemory>(&self, memory: &M) -> u64 {
+        let tree = Tree {
+            format: self.tables.format,
+            memory,
+        };
+        self.cleared
+            + self
+                .tables
+                .nodes(tree)
+                .map(|node| tree.mapped_bytes(node))
+                .sum::<u64>()
+    }
+
+    /// The invalidation is done: what remains are the tables, which walks in progress may still be in.
+    pub fn flushed(self) -> DetachedTables<F> {
+        self.tables
+    }
+}
+
+impl<F: Format> DetachedTables<F> {
+    pub(crate) fn new(format: F) -> Self {
+        Self {
+            format,
+            roots: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, node: Node<'_>) {
+        self.roots.push((node.pa, node.level));
+    }
+
+    /// Whether there is nothing to free, and so nothing to wait for.
+    pub fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+    }
+
+    /// Adds the tables of another unmap of the same page table, to wait for the readers once.
+    pub fn append(&mut self, mut other: Self) {
+        self.roots.append(&mut other.roots);
+    }
+
+    /// Gives the tables back to `memory`, the one that they came from. Every walk that began before they were taken out must
+    /// have ended.
+    pub fn free<M: TableMemory>(self, memory: &M) {
+        let tree = Tree {
+            format: self.format,
+            memory,
+        };
+        for node in self.nodes(tree) {
+            tree.free_below(node);
+            memory.free(node.pa, table_size::<F>());
+        }
+    }
+
+    fn nodes<'a, M: TableMemory>(&'a self, tree: Tree<'a, F, M>) -> impl Iterator<Item = Node<'a>> {
+        self.roots
+            .iter()
+            .filter_map(move |&(pa, level)| tree.node(pa, level))
+    }
+}
+
+impl<F> fmt::Debug for Unmapped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unmapped")
+            .field("range", &self.range)
+            .field("tables", &self.tables)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for DetachedTables<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DetachedTables")
+            .field("roots", &self.roots)
+            .finish_non_exhaustive()
+    }
+}

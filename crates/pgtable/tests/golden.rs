@@ -1,0 +1,266 @@
+//! Entries bit by bit: what the Linux 7.3 page-table code writes for the same calls.
+//!
+//! Tables are allocated one after the other from 0x1_0000_0000, the root first.
+
+use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSize, PageSizes};
+use swiommu_pgtable::fmt::{Amdv1, MockAmdv1};
+use swiommu_pgtable::{DirtyRead, Format, HeapTables, PageTable, Prot, TableMemory};
+
+const K: u64 = 1 << 10;
+const M: u64 = 1 << 20;
+const G: u64 = 1 << 30;
+
+/// IOVA, physical address, length, permissions.
+type Map = (u64, u64, u64, Prot);
+/// The address of a table, the first and the last index, and the entry that they all hold.
+type Entries = (u64, usize, usize, u64);
+
+fn entry(memory: &HeapTables, table: u64, index: usize) -> u64 {
+    let entries = memory.entries(Pa::new(table), 512).unwrap();
+    entries[index].load(std::sync::atomic::Ordering::Relaxed)
+}
+
+fn map<F: Format>(table: &PageTable<F, &HeapTables>, (iova, pa, len, prot): Map) {
+    let memory = PaRange::from_len(Pa::new(pa), len).unwrap();
+    let replaced = table
+        .map(Iova::new(iova), memory, prot, PageSizes::ALL)
+        .unwrap();
+    assert!(replaced.is_none());
+}
+
+#[track_caller]
+fn assert_entries(memory: &HeapTables, expected: &[Entries]) {
+    for &(table, first, last, value) in expected {
+        for index in first..=last {
+            let found = entry(memory, table, index);
+            assert_eq!(
+                found, value,
+                "{table:#x}[{index:#x}] = {found:016x}, not {value:016x}"
+            );
+        }
+    }
+}
+
+/// One map into a fresh table, and the entries that it leaves.
+#[track_caller]
+fn check<F: Format>(format: F, what: Map, expected: &[Entries]) {
+    let memory = HeapTables::new();
+    let table = PageTable::new(format, &memory).unwrap();
+    map(&table, what);
+    assert_entries(&memory, expected);
+    let (mut present, mut tables) = (0, 0);
+    while let Some(entries) = memory.entries(Pa::new(0x1_0000_0000 + tables * 4 * K), 512)
+        && tables * 4 * K < memory.in_use()
+    {
+        let nonzero = |slot: &&std::sync::atomic::AtomicU64| {
+            slot.load(std::sync::atomic::Ordering::Relaxed) != 0
+        };
+        present += entries.iter().filter(nonzero).count();
+        tables += 1;
+    }
+    let listed: usize = expected
+        .iter()
+        .map(|(_, first, last, _)| last - first + 1)
+        .sum();
+    assert_eq!(present, listed, "entries beyond the expected ones");
+}
+
+const ROOT: u64 = 0x1_0000_0000;
+const SECOND: u64 = 0x1_0000_1000;
+const THIRD: u64 = 0x1_0000_2000;
+
+fn amdv1() -> Amdv1 {
+    Amdv1::new().with_force_coherence()
+}
+
+#[test]
+fn amdv1_leaves_of_every_kind() {
+    let to_second = (ROOT, 0, 0, 0x6000_0001_0000_1401);
+    let to_third = (SECOND, 0, 0, 0x6000_0001_0000_2201);
+    check(
+        amdv1(),
+        (0x1234_5000, 0xa_bcde_f000, 4 * K, Prot::RW),
+        &[
+            to_second,
+            (SECOND, 0x091, 0x091, 0x6000_0001_0000_2201),
+            (THIRD, 0x145, 0x145, 0x7000_000a_bcde_f001),
+        ],
+    );
+    check(
+        amdv1(),
+        (0x2000, 0x4000_2000, 8 * K, Prot::RW),
+        &[
+            to_second,
+            to_third,
+            (THIRD, 0x002, 0x003, 0x7000_0000_4000_2e01),
+        ],
+    );
+    check(
+        amdv1(),
+        (0x1_0000, 0x4001_0000, 64 * K, Prot::READ),
+        &[
+            to_second,
+            to_third,
+            (THIRD, 0x010, 0x01f, 0x3000_0000_4001_7e01),
+        ],
+    );
+    check(
+        amdv1(),
+        (0x10_0000, 0x4010_0000, M, Prot::RW),
+        &[
+            to_second,
+            to_third,
+            (THIRD, 0x100, 0x1ff, 0x7000_0000_4017_fe01),
+        ],
+    );
+    check(
+        amdv1(),
+        (0x20_0000, 0x4020_0000, 2 * M, Prot::RW),
+        &[to_second, (SECOND, 0x001, 0x001, 0x7000_0000_4020_0001)],
+    );
+    check(
+        amdv1(),
+        (0x40_0000, 0x4040_0000, 4 * M, Prot::RW),
+        &[to_second, (SECOND, 0x002, 0x003, 0x7000_0000_405f_fe01)],
+    );
+    check(
+        amdv1(),
+        (0x4000_0000, 0x8000_0000, G, Prot::WRITE),
+        &[(ROOT, 0x001, 0x001, 0x5000_0000_8000_0001)],
+    );
+    check(
+        amdv1(),
+        (0x1_0000_0000, 0x3_0000_0000, 4 * G, Prot::RW),
+        &[(ROOT, 0x004, 0x007, 0x7000_0003_7fff_fe01)],
+    );
+}
+
+#[test]
+fn amdv1_root_grows_to_six_levels() {
+    let memory = HeapTables::new();
+    let table = PageTable::new(amdv1(), &memory).unwrap();
+    map(&table, (0xffff_ffff_ffff_f000, 0x5000, 4 * K, Prot::RW));
+    assert_eq!(
+        (table.root().table, table.root().levels),
+        (Pa::new(0x1_0000_3000), 6)
+    );
+    assert_entries(
+        &memory,
+        &[
+            (0x1_0000_3000, 0x000, 0x000, 0x6000_0001_0000_2a01),
+            (0x1_0000_2000, 0x000, 0x000, 0x6000_0001_0000_1801),
+            (0x1_0000_1000, 0x000, 0x000, 0x6000_0001_0000_0601),
+            (0x1_0000_3000, 0x07f, 0x07f, 0x6000_0001_0000_4a01),
+            (0x1_0000_4000, 0x1ff, 0x1ff, 0x6000_0001_0000_5801),
+            (0x1_0000_5000, 0x1ff, 0x1ff, 0x6000_0001_0000_6601),
+            (0x1_0000_6000, 0x1ff, 0x1ff, 0x6000_0001_0000_7401),
+            (0x1_0000_7000, 0x1ff, 0x1ff, 0x6000_0001_0000_8201),
+            (0x1_0000_8000, 0x1ff, 0x1ff, 0x7000_0000_0000_5001),
+        ],
+    );
+}
+
+#[test]
+fn amdv1_root_grows_to_four_levels() {
+    let memory = HeapTables::new();
+    let table = PageTable::new(amdv1(), &memory).unwrap();
+    map(&table, (0x80_0000_0000, 0x6000, 4 * K, Prot::RW));
+    assert_eq!(
+        (table.root().table, table.root().levels),
+        (Pa::new(0x1_0000_1000), 4)
+    );
+    assert_entries(
+        &memory,
+        &[
+            (0x1_0000_1000, 0x000, 0x000, 0x6000_0001_0000_0601),
+            (0x1_0000_1000, 0x001, 0x001, 0x6000_0001_0000_2601),
+            (0x1_0000_2000, 0x000, 0x000, 0x6000_0001_0000_3401),
+            (0x1_0000_3000, 0x000, 0x000, 0x6000_0001_0000_4201),
+            (0x1_0000_4000, 0x000, 0x000, 0x7000_0000_0000_6001),
+        ],
+    );
+}
+
+#[test]
+fn amdv1_dirty_leaf_is_read_once_and_cleaned_everywhere() {
+    let memory = HeapTables::new();
+    let table = PageTable::new(amdv1(), &memory).unwrap();
+    map(&table, (0x1_0000, 0x4001_0000, 64 * K, Prot::RW));
+    table.set_dirty(Iova::new(0x1_3abc)).unwrap();
+    assert_entries(
+        &memory,
+        &[
+            (THIRD, 0x010, 0x012, 0x7000_0000_4001_7e01),
+            (THIRD, 0x013, 0x013, 0x7000_0000_4001_7e41),
+            (THIRD, 0x014, 0x01f, 0x7000_0000_4001_7e01),
+        ],
+    );
+    let mut dirty = Vec::new();
+    let all = IovaRange::from_len(Iova::new(0), M).unwrap();
+    let cleaned = table
+        .read_dirty(all, DirtyRead::Clear, |leaf| dirty.push(leaf))
+        .unwrap();
+    let leaf = IovaRange::from_len(Iova::new(0x1_0000), 64 * K).unwrap();
+    assert_eq!(dirty, [leaf]);
+    assert_eq!(cleaned.range(), Some(leaf));
+    assert_entries(&memory, &[(THIRD, 0x010, 0x01f, 0x7000_0000_4001_7e01)]);
+}
+
+#[test]
+fn amdv1_offers_every_power_of_two_but_one() {
+    let table = PageTable::new(Amdv1::new(), HeapTables::new()).unwrap();
+    assert_eq!(table.page_sizes().bitmap(), 0x000f_ff7f_ffff_f000);
+    assert_eq!(table.aperture(), IovaRange::full());
+    let small = PageTable::new(Amdv1::new().with_most_levels(4), HeapTables::new()).unwrap();
+    assert_eq!(small.page_sizes().bitmap(), 0x0000_7f7f_ffff_f000);
+    assert_eq!(small.aperture().last(), Iova::new((1 << 48) - 1));
+}
+
+#[test]
+fn mock_leaves_of_every_kind() {
+    let to_second = (ROOT, 0, 0, 0x6000_0002_0000_2401);
+    let to_third = (SECOND, 0, 0, 0x6000_0002_0000_4201);
+    check(
+        MockAmdv1::mock(),
+        (0x1000, 0x7_f000_0800, 2 * K, Prot::RW),
+        &[to_second, to_third, (THIRD, 2, 2, 0x6000_000f_e000_1001)],
+    );
+    check(
+        MockAmdv1::mock(),
+        (0x2000, 0x4000_2000, 4 * K, Prot::RW),
+        &[to_second, to_third, (THIRD, 4, 5, 0x6000_0000_8000_4e01)],
+    );
+    check(
+        MockAmdv1::mock(),
+        (0x1_0000, 0x4001_0000, 64 * K, Prot::READ),
+        &[
+            to_second,
+            to_third,
+            (THIRD, 0x20, 0x3f, 0x2000_0000_8002_fe01),
+        ],
+    );
+    check(
+        MockAmdv1::mock(),
+        (0x10_0000, 0x4010_0000, M, Prot::RW),
+        &[to_second, (SECOND, 1, 1, 0x6000_0000_8020_0001)],
+    );
+    check(
+        MockAmdv1::mock(),
+        (0x20_0000, 0x4020_0000, 2 * M, Prot::RW),
+        &[to_second, (SECOND, 2, 3, 0x6000_0000_805f_fe01)],
+    );
+}
+
+#[test]
+fn mock_geometry_is_that_of_the_selftest() {
+    let table = PageTable::new(MockAmdv1::mock(), HeapTables::new()).unwrap();
+    assert_eq!(table.page_sizes().bitmap(), 0x1f_ffff_f800);
+    assert_eq!(table.aperture().last(), Iova::new((1 << 38) - 1));
+    assert_eq!(table.format().output_bits(), 51);
+    assert_eq!(MockAmdv1::GRANULE, PageSize::SIZE_2K);
+    let huge = PageSizes::NONE
+        .with(PageSize::SIZE_4K)
+        .with(PageSize::from_log2(20));
+    let table = table.with_page_sizes(huge);
+    assert_eq!(table.page_sizes(), huge);
+}

@@ -1,0 +1,93 @@
+//! What to run, and what it may see.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use swiommu_files::{Capability, Paths};
+
+use crate::Spaces;
+
+/// What [`run`](crate::run) runs.
+#[derive(Debug)]
+pub struct Config {
+    /// The program: a path, or a name to be looked up in `PATH`.
+    pub program: OsString,
+    /// Its arguments, without the program's name.
+    pub arguments: Vec<OsString>,
+    /// The files that exist for it beside the host's.
+    pub paths: Arc<Paths>,
+    /// Where its memory is found.
+    pub spaces: Arc<dyn Spaces>,
+    /// Which capabilities it has.
+    pub capabilities: Capabilities,
+    /// Whether calls that give memory back are watched.
+    pub memory_watch: MemoryWatch,
+    /// Whether set-user-ID programs keep their meaning.
+    pub new_privileges: NewPrivileges,
+}
+
+impl Config {
+    /// A program without arguments, with the host's capabilities, the memory watch on and no new privileges.
+    pub fn new(program: impl Into<OsString>, paths: Arc<Paths>, spaces: Arc<dyn Spaces>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            paths,
+            spaces,
+            capabilities: Capabilities::default(),
+            memory_watch: MemoryWatch::On,
+            new_privileges: NewPrivileges::Deny,
+        }
+    }
+}
+
+/// Where the answer to "does the calling thread have this capability?" comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CapabilitySource {
+    /// The thread's effective set, when its user namespace is the initial one.
+    #[default]
+    Host,
+    /// It has the capability.
+    Grant,
+}
+
+/// The capability policy of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Capabilities {
+    /// `CAP_IPC_LOCK`.
+    pub ipc_lock: CapabilitySource,
+    /// `CAP_SYS_RESOURCE`.
+    pub sys_resource: CapabilitySource,
+    /// `CAP_SYS_RAWIO`.
+    pub sys_rawio: CapabilitySource,
+}
+
+impl Capabilities {
+    /// Where the answer for this capability comes from.
+    pub fn source(&self, capability: Capability) -> CapabilitySource {
+        match capability {
+            Capability::IpcLock => self.ipc_lock,
+            Capability::SysResource => self.sys_resource,
+            Capability::SysRawio => self.sys_rawio,
+        }
+    }
+}
+
+/// Whether `munmap`, `mremap`, `mmap` with `MAP_FIXED`, `madvise`, `brk` and `shmdt` are trapped, so that memory which the
+/// program gives back while it is mapped for DMA keeps its last content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemoryWatch {
+    /// They are trapped, and continue natively.
+    On,
+    /// They are not.
+    Off,
+}
+
+/// Whether `execve(2)` may give new privileges (`PR_SET_NO_NEW_PRIVS`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewPrivileges {
+    /// Set-user-ID programs run without their owner's rights, which is the same for every user who runs the supervisor.
+    Deny,
+    /// Set-user-ID programs keep their meaning. Needs `CAP_SYS_ADMIN`, and such programs escape supervision.
+    Allow,
+}

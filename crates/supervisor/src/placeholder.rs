@@ -1,0 +1,136 @@
+//! What a client's descriptor of a served file really is.
+//!
+//! A memfd, opened a second time through `/proc/self/fd`: only such a file tells inotify when it is closed, and it carries the
+//! client's access mode. Its inode is the file's identity, in every process and under every number.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    MemfdFlags, Mode, OFlags, SealFlags, StatxFlags, fcntl_add_seals, fstat, ftruncate,
+    memfd_create, open,
+};
+use rustix::io::{Errno, Result};
+use swiommu_files::{OpenFlags, Region};
+
+/// What tells one open file from another, in all processes: the inode.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Identity {
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl Identity {
+    /// The identity of the file at `path` below `directory`; links are followed. The file system is not asked to refresh anything,
+    /// so that one served by a client cannot block us.
+    pub(crate) fn at(directory: impl AsFd, path: &std::ffi::CStr) -> Result<Self> {
+        use rustix::fs::{AtFlags, statx};
+        let found = statx(
+            directory,
+            path,
+            AtFlags::from_bits_retain(libc::AT_STATX_DONT_SYNC.cast_unsigned()),
+            StatxFlags::INO,
+        )?;
+        Ok(Self {
+            device: (found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+        })
+    }
+
+    fn of(file: BorrowedFd<'_>) -> Result<Self> {
+        let found = fstat(file)?;
+        Ok(Self {
+            device: (
+                rustix::fs::major(found.st_dev),
+                rustix::fs::minor(found.st_dev),
+            ),
+            inode: found.st_ino,
+        })
+    }
+}
+
+/// A placeholder that no client has yet.
+#[derive(Debug)]
+pub(crate) struct Placeholder {
+    fd: OwnedFd,
+    identity: Identity,
+}
+
+impl Placeholder {
+    /// A placeholder for a file of this name, with room for its regions.
+    pub(crate) fn new(name: &str, regions: &[Region], flags: OpenFlags) -> Result<Self> {
+        let memory = memfd(name)?;
+        let size = regions
+            .iter()
+            .filter_map(|region| region.offset.checked_add(region.len))
+            .max();
+        if let Some(size) = size {
+            ftruncate(&memory, size)?;
+        }
+        fcntl_add_seals(
+            &memory,
+            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+        )?;
+        let fd = reopen(memory.as_fd(), flags)?;
+        let identity = Identity::of(fd.as_fd())?;
+        Ok(Self { fd, identity })
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+}
+
+impl AsFd for Placeholder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A regular file with this content that only its reader sees, opened for reading.
+pub(crate) fn text(name: &str, content: &[u8]) -> Result<OwnedFd> {
+    let memory = memfd(name)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&memory, rest)?;
+        rest = rest.get(written..).ok_or(Errno::IO)?;
+    }
+    rustix::fs::fchmod(&memory, Mode::from_raw_mode(0o444))?;
+    fcntl_add_seals(
+        &memory,
+        SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL,
+    )?;
+    reopen(memory.as_fd(), OpenFlags::READ)
+}
+
+fn memfd(name: &str) -> Result<OwnedFd> {
+    // The longest name that memfd_create(2) takes.
+    let name: Vec<u8> = name.bytes().filter(|byte| *byte != 0).take(249).collect();
+    let name = CString::new(name).unwrap_or_default();
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match memfd_create(&name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(Errno::INVAL) => memfd_create(&name, flags),
+        other => other,
+    }
+}
+
+fn reopen(file: BorrowedFd<'_>, flags: OpenFlags) -> Result<OwnedFd> {
+    let mut mode = match (
+        flags.contains(OpenFlags::READ),
+        flags.contains(OpenFlags::WRITE),
+    ) {
+        (true, true) => OFlags::RDWR,
+        (true, false) => OFlags::RDONLY,
+        (false, true) => OFlags::WRONLY,
+        // ioctls only: the fourth access mode.
+        (false, false) => OFlags::RWMODE,
+    };
+    mode.set(OFlags::NONBLOCK, flags.contains(OpenFlags::NONBLOCK));
+    open(link(file), mode | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The name by which this process can open its own file again.
+pub(crate) fn link(file: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}

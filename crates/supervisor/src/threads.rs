@@ -1,0 +1,240 @@
+//! The client threads that we have met: their process, memory and descriptor table.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open, openat, readlinkat};
+use rustix::path::DecInt;
+use swiommu_abi::Errno;
+use swiommu_files::{FdNumber, Task};
+use swiommu_mem::AddressSpace;
+
+use crate::errno::errno;
+use crate::listener::{Listener, Notification};
+use crate::placeholder::Identity;
+use crate::spaces::Spaces;
+
+/// How many threads are remembered. Each costs us a descriptor.
+const LIMIT: usize = 256;
+
+/// A client thread.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    tid: i32,
+    /// `/proc/TID/fd`: look-ups fail once the thread is gone, also when its number has been given to another.
+    descriptors: OwnedFd,
+    process: OnceLock<Process>,
+}
+
+/// The process of a thread.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) task: Task,
+    pub(crate) space: Arc<dyn AddressSpace>,
+}
+
+impl Thread {
+    fn open(tid: i32) -> Result<Self, Errno> {
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptors = open(format!("/proc/{tid}/fd"), directory, Mode::empty()).map_err(errno)?;
+        Ok(Self {
+            tid,
+            descriptors,
+            process: OnceLock::new(),
+        })
+    }
+
+    /// The identity of the file behind a descriptor of this thread.
+    pub(crate) fn identify(&self, fd: FdNumber) -> Result<Identity, Errno> {
+        Identity::at(&self.descriptors, DecInt::new(fd.0).as_c_str()).map_err(errno)
+    }
+
+    /// A file of the thread's directory in `/proc`, opened for reading.
+    pub(crate) fn proc(&self, name: &str) -> Result<OwnedFd, Errno> {
+        openat(
+            &self.descriptors,
+            format!("../{name}"),
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(errno)
+    }
+
+    /// A link of the thread's directory in `/proc`.
+    pub(crate) fn link(&self, name: &str) -> Result<Vec<u8>, Errno> {
+        let link = readlinkat(&self.descriptors, format!("../{name}"), Vec::new());
+        Ok(link.map_err(errno)?.into_bytes())
+    }
+
+    fn is_alive(&self) -> bool {
+        accessat(&self.descriptors, c"../stat", Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// The process that the thread belongs to (`Tgid`).
+    fn pid(&self) -> Result<i32, Errno> {
+        let status = self.proc("status")?;
+        let mut room = [0; 256];
+        let length = rustix::io::read(&status, &mut room).map_err(errno)?;
+        let text = String::from_utf8_lossy(&room[..length]);
+        text.lines()
+            .find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
+            .ok_or(Errno::ESRCH)
+    }
+}
+
+/// The threads that we have met.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    known: Mutex<Known>,
+    spaces: Arc<dyn Spaces>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    threads: HashMap<i32, Arc<Thread>>,
+    /// By process, the thread that is about to execute another program. Until that has happened or failed, nothing is remembered
+    /// about the process.
+    executing: HashMap<i32, i32>,
+}
+
+impl Threads {
+    pub(crate) fn new(spaces: Arc<dyn Spaces>) -> Self {
+        Self {
+            known: Mutex::default(),
+            spaces,
+        }
+    }
+
+    /// The thread that waits for this notification.
+    pub(crate) fn of(
+        &self,
+        listener: &Listener,
+        notification: &Notification,
+    ) -> Result<Arc<Thread>, Errno> {
+        match self.recall(notification.tid) {
+            Some(thread) if thread.is_alive() => Ok(thread),
+            _ => self.meet(listener, notification),
+        }
+    }
+
+    /// The identity of the file behind a descriptor of the waiting thread, and the thread.
+    pub(crate) fn identify(
+        &self,
+        listener: &Listener,
+        notification: &Notification,
+        fd: FdNumber,
+    ) -> Result<(Arc<Thread>, Identity), Errno> {
+        if let Some(thread) = self.recall(notification.tid) {
+            // A success says that the thread lives, and so that it is the one that waits.
+            match thread.identify(fd) {
+                Ok(identity) => return Ok((thread, identity)),
+                Err(errno) if thread.is_alive() => return Err(errno),
+                Err(_) => {}
+            }
+        }
+        let thread = self.meet(listener, notification)?;
+        let identity = thread.identify(fd)?;
+        Ok((thread, identity))
+    }
+
+    /// The process of the waiting thread.
+    pub(crate) fn process<'a>(
+        &self,
+        listener: &Listener,
+        notification: &Notification,
+        thread: &'a Thread,
+    ) -> Result<&'a Process, Errno> {
+        if let Some(process) = thread.process.get() {
+            return Ok(process);
+        }
+        let pid = thread.pid()?;
+        let space = self.spaces.get(pid).map_err(|error| {
+            tracing::warn!(pid, %error, "cannot reach the memory of a client");
+            Errno::EFAULT
+        })?;
+        if !listener.is_waiting(notification) {
+            return Err(Errno::ESRCH);
+        }
+        let task = Task {
+            pid,
+            tid: thread.tid,
+        };
+        Ok(thread.process.get_or_init(|| Process { task, space }))
+    }
+
+    /// The waiting thread is about to execute another program: its process will have other memory, unless that fails.
+    pub(crate) fn executing(&self, thread: &Thread) {
+        let Ok(pid) = thread.pid() else { return };
+        self.spaces.execing(pid);
+        let mut known = self.known.lock();
+        known.executing.insert(pid, thread.tid);
+        known.forget(pid);
+    }
+
+    /// The waiting thread is about to end its process.
+    pub(crate) fn exiting(&self, thread: &Thread) {
+        let Ok(pid) = thread.pid() else { return };
+        self.spaces.exiting(pid);
+    }
+
+    fn recall(&self, tid: i32) -> Option<Arc<Thread>> {
+        self.known.lock().threads.get(&tid).cloned()
+    }
+
+    fn meet(
+        &self,
+        listener: &Listener,
+        notification: &Notification,
+    ) -> Result<Arc<Thread>, Errno> {
+        let thread = Arc::new(Thread::open(notification.tid)?);
+        // While the thread waits, its number has not been given to another.
+        if !listener.is_waiting(notification) {
+            return Err(Errno::ESRCH);
+        }
+        let mut known = self.known.lock();
+        if known.may_remember(&thread) {
+            known.remember(&thread);
+        }
+        Ok(thread)
+    }
+}
+
+impl Known {
+    fn may_remember(&mut self, thread: &Thread) -> bool {
+        if self.executing.is_empty() {
+            return true;
+        }
+        let Ok(pid) = thread.pid() else { return false };
+        let Some(executing) = self.executing.get(&pid).copied() else {
+            return true;
+        };
+        // The thread that called execve calls again, or is gone: it has returned, or the process runs the new program.
+        let over = executing == thread.tid
+            || rustix::fs::access(format!("/proc/{pid}/task/{executing}"), Access::EXISTS).is_err();
+        if over {
+            self.executing.remove(&pid);
+        }
+        over
+    }
+
+    fn remember(&mut self, thread: &Arc<Thread>) {
+        if self.threads.len() >= LIMIT {
+            self.threads.retain(|_, thread| thread.is_alive());
+        }
+        if self.threads.len() >= LIMIT {
+            self.threads.clear();
+        }
+        self.threads.insert(thread.tid, thread.clone());
+    }
+
+    fn forget(&mut self, pid: i32) {
+        self.threads.retain(|_, thread| {
+            thread
+                .process
+                .get()
+                .is_some_and(|process| process.task.pid != pid)
+        });
+    }
+}
