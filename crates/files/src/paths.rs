@@ -45,7 +45,7 @@ pub trait Node: Send + Sync + fmt::Debug {
 }
 
 /// The paths that exist for the client in addition to the host's, absolute and without `.`, `..` or symbolic links.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Paths {
     nodes: BTreeMap<PathBuf, Arc<dyn Node>>,
 }

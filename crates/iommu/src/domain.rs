@@ -23,6 +23,15 @@ bitflags! {
     }
 }
 
+/// Whether requests record which leaves they write through.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DirtyTracking {
+    /// They do not. What was recorded stays.
+    Off,
+    /// They do.
+    On,
+}
+
 /// One IOVA range to be mapped: physical pieces that follow each other from `iova`.
 #[derive(Clone, Copy, Debug)]
 pub struct Mapping<'a> {
@@ -62,6 +71,18 @@ pub trait PagingDomain: Any + Send + Sync + fmt::Debug {
 
     /// Where an IOVA leads, as the entries in memory say; `None` where nothing is mapped.
     fn iova_to_phys(&self, iova: Iova) -> Option<Pa>;
+
+    /// Makes requests record which leaves they write through, or not (`set_dirty_tracking`).
+    ///
+    /// # Errors
+    /// `EINVAL` when the domain does not have [`DomainFeatures::DIRTY_TRACKING`].
+    fn set_dirty_tracking(&self, tracking: DirtyTracking) -> Result<(), DriverError> {
+        let _ = tracking;
+        Err(DriverError::invalid(format!(
+            "{} cannot track what is dirty",
+            self.driver()
+        )))
+    }
 
     /// Reports every dirty leaf that intersects the range, in order, and makes it clean or not.
     ///

@@ -19,7 +19,7 @@ mod table_domain;
 mod tables;
 mod unit;
 
-pub use domain::{Domain, DomainFeatures, Mapping, NestedDomain, PagingDomain};
+pub use domain::{DirtyTracking, Domain, DomainFeatures, Mapping, NestedDomain, PagingDomain};
 pub use driver_error::DriverError;
 pub use endpoint::{Endpoint, EndpointFeatures, GroupId, Pasid, ReservedKind, ReservedRegion};
 pub use epoch::{Epochs, Guard, Reader};

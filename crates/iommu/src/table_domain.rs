@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use swiommu_abi::Errno;
-use swiommu_addr::{Iova, IovaRange, Pa, PageSizes};
+use swiommu_addr::{Address, Iova, IovaRange, Pa, PageSizes};
 use swiommu_pgtable::{DirtyRead, Error, Format, PageTable, Unmapped};
+use swiommu_sabotage::Fault;
 
 use crate::{DomainFeatures, DriverError, Epochs, Mapping, PagingDomain, Reader, Tables};
 
@@ -41,6 +42,16 @@ impl<F: Format> TableDomain<F> {
     /// The page table.
     pub fn table(&self) -> &PageTable<F, Tables> {
         &self.table
+    }
+
+    /// Does what the hardware does on a write through `iova` while it tracks what is dirty.
+    ///
+    /// # Errors
+    /// `ENOENT` where nothing is mapped, `ERANGE` outside the address widths.
+    pub fn set_dirty(&self, iova: Iova) -> Result<(), DriverError> {
+        let mut control = self.control.lock();
+        let _guard = control.enter();
+        Ok(self.table.set_dirty(iova)?)
     }
 
     /// Waits until nobody uses what was unmapped, and frees its tables.
@@ -85,13 +96,22 @@ impl<F: Format> PagingDomain for TableDomain<F> {
             prot,
             leaves,
         } = *mapping;
-        if let Some(replaced) = self.table.map_runs(iova, memory, prot, leaves)? {
+        if let Some(replaced) = self.table.map_runs(iova, memory, prot, leaves)?.replaced() {
             self.settle(replaced);
+        }
+        if Fault::DropLeaf.is_on()
+            && let Some(len) = memory.iter().map(|run| run.len()).sum::<Option<u64>>()
+            && let Some(last) = IovaRange::from_len(iova.wrapping_add(len - 1), 1)
+        {
+            self.unmap(last);
         }
         Ok(())
     }
 
     fn unmap(&self, range: IovaRange) {
+        if Fault::SkipUnmap.is_on() {
+            return;
+        }
         // What lies outside the table's reach was never mapped.
         if let Some(Ok(unmapped)) = range
             .intersection(self.table.aperture())

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use swiommu_addr::{IovaRange, PageSize};
+use swiommu_addr::{Iova, IovaRange, PageSize};
 use swiommu_mem::CopyBy;
 
 pub(crate) use pinned::Piece;
@@ -61,6 +61,15 @@ impl Access {
         if let Some(client) = self.client.upgrade() {
             client.unmap(range);
         }
+    }
+
+    /// The IOAS that it is attached to.
+    pub(crate) fn attached_to(&self) -> Option<ObjectId> {
+        self.ioas
+            .lock()
+            .ioas
+            .as_ref()
+            .map(|ioas| ioas.header().id())
     }
 
     fn current(&self) -> Result<Held<Ioas>, Error> {
@@ -177,6 +186,13 @@ impl SoftwareAccess {
             moving: false,
         };
         Ok(())
+    }
+
+    /// The IOVA that {low 32 bits: number of an area, high 32 bits: offset} names in the IOAS that it is attached to; 0 for
+    /// an area that is not there, and when not attached.
+    pub fn area_by_number(&self, name: Iova) -> Iova {
+        let ioas = self.access.ioas.lock().ioas.clone();
+        ioas.map_or(Iova::new(0), |ioas| ioas.area_by_number(name))
     }
 
     /// Pins the memory behind a range (§5.3).

@@ -137,14 +137,11 @@ impl Context {
     /// # Errors
     /// `ENOENT` for an unknown IOAS.
     pub fn area_by_number(&self, ioas: ObjectId, name: Iova) -> Result<Iova, Error> {
-        let ioas = self.state.objects.get::<Ioas>(ioas)?;
-        let [n0, n1, n2, n3, o0, o1, o2, o3] = name.get().to_le_bytes();
-        let number = u32::from_le_bytes([n0, n1, n2, n3]);
-        let offset = u64::from(u32::from_le_bytes([o0, o1, o2, o3]));
-        let named = ioas.nth_area(number);
-        Ok(named.map_or(Iova::new(0), |start| {
-            Iova::new(start.get().wrapping_add(offset))
-        }))
+        Ok(self
+            .state
+            .objects
+            .get::<Ioas>(ioas)?
+            .area_by_number(name))
     }
 
     /// `IOMMU_IOAS_UNMAP` of a range. Returns how many bytes were mapped in it.

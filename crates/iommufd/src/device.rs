@@ -101,7 +101,7 @@ impl BoundDevice {
 
 impl Drop for BoundDevice {
     fn drop(&mut self) {
-        for pasid in self.device.group.pasids_of(&self.device) {
+        for (pasid, _) in self.device.group.attachments_of(&self.device) {
             self.detach(pasid);
         }
         self.device.group.expel(&self.device.endpoint);

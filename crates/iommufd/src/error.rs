@@ -13,6 +13,7 @@ use crate::object::ObjectId;
 /// A broken rule. [`errno`](Error::errno) is what the client sees; the text is for the person.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the message of a variant says what it means")]
 pub enum Error {
     // The call itself.
     #[error("the caller's memory at {0} cannot be accessed")]

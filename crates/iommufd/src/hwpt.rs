@@ -5,6 +5,7 @@ mod nested;
 mod page_table;
 
 use swiommu_iommu::Domain;
+use swiommu_sabotage::Fault;
 
 pub use alloc::HwptRequest;
 pub(crate) use alloc::{alloc, paging};
@@ -62,7 +63,7 @@ impl Hwpt {
         };
         let id = self.id();
         drop(self);
-        if automatic {
+        if automatic && !Fault::KeepAutomatic.is_on() {
             state.destroy_if_idle(id);
         }
     }

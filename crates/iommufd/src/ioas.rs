@@ -103,6 +103,16 @@ impl Ioas {
         sizes.fold(PageSizes::ALL, PageSizes::intersection)
     }
 
+    /// How many areas there are, and how many bytes they have.
+    pub(crate) fn usage(&self) -> (usize, u128) {
+        let areas = self.areas.read();
+        let bytes = areas
+            .areas()
+            .map(|(range, _)| u128::from(range.len_minus_one()) + 1)
+            .sum();
+        (areas.len(), bytes)
+    }
+
     /// Whether every page table of it makes all DMA coherent.
     pub(crate) fn enforces_cache_coherency(&self) -> bool {
         let coherent = swiommu_iommu::DomainFeatures::ENFORCE_CACHE_COHERENCY;

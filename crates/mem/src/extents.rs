@@ -162,6 +162,7 @@ impl<V: Value> ExtentMap<V> {
         alone
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "it is boxed before and after")]
     fn take_tree(&mut self) -> Box<Tree<V>> {
         match std::mem::take(self) {
             Self::Many(tree) => tree.unwrap_or_default(),
@@ -208,7 +209,10 @@ fn merge<V: Value>(tree: &mut Tree<V>, first: u64, last: u64) {
     let Some(mut current) = tree.range(start..=end).next().map(as_extent) else {
         return;
     };
-    while let Some(next) = tree.range(current.first + 1..=end).next().map(as_extent) {
+    while current.first < end {
+        let Some(next) = tree.range(current.first + 1..=end).next().map(as_extent) else {
+            return;
+        };
         if current.is_continued_by(&next) {
             tree.remove(&next.first);
             current.last = next.last;

@@ -1,9 +1,9 @@
 //! Files as memory.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Stat, fstat, fstatfs};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, fstatfs, open};
 use swiommu_addr::{AddrRange, Address, PageSize};
 
 use crate::PAGE;
@@ -149,4 +149,10 @@ impl FileKind {
 /// The size in bytes of an open file now.
 pub(crate) fn size(file: &OwnedFd) -> io::Result<u64> {
     Ok(u64::try_from(fstat(file)?.st_size).unwrap_or(0))
+}
+
+/// The same file, opened again with other flags.
+pub(crate) fn reopen(file: BorrowedFd<'_>, flags: OFlags) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(open(path, flags | OFlags::CLOEXEC, Mode::empty())?)
 }

@@ -17,9 +17,10 @@ pub use local::{LocalSpace, Protection};
 pub use locked::Locked;
 pub use pages::{CopyBy, Offset, OffsetRange, Pages, PagesKind, PinError, Runs, Source, change_owner};
 pub use physical::{
-    AccessError, Config, Finding, OutOfMemory, PhysicalMemory, PinCount, install_sigbus_handler,
+    AccessError, Config, Content, DetachCause, Finding, OutOfMemory, PhysicalMemory, PinCount,
+    install_sigbus_handler,
 };
-pub use process::{DetachCause, Process, Processes};
+pub use process::{Process, Processes};
 pub use space::{Access, AddressSpace, Fault, Run, SpaceId, Uid};
 pub use volatile::VolatileSlice;
 

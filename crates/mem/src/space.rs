@@ -32,7 +32,7 @@ pub struct Run {
     pub page: PageSize,
 }
 
-/// Why memory cannot be reached: `EFAULT` to the client.
+/// Why memory cannot be reached: `EFAULT` to the client, unless said otherwise.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
     /// Nothing is mapped there.
@@ -54,6 +54,9 @@ pub enum Fault {
         /// What it is.
         why: &'static str,
     },
+    /// We have no physical addresses left to give: `ENOMEM` rather than `EFAULT`.
+    #[error("no physical address space is left")]
+    Exhausted,
     /// The process has exited or executed another program.
     #[error("the process is gone")]
     Gone,

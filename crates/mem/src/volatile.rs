@@ -21,7 +21,7 @@ unsafe impl Send for VolatileSlice<'_> {}
 // SAFETY: as for `Send`: the methods take the slice by value and share no state of Rust's.
 unsafe impl Sync for VolatileSlice<'_> {}
 
-impl<'a> VolatileSlice<'a> {
+impl VolatileSlice<'_> {
     /// # Safety
     /// The `len` bytes from `start` stay mapped, readable and writable for `'a`, and Rust holds no reference to them.
     pub(crate) unsafe fn new(start: *mut u8, len: usize) -> Self {
@@ -149,6 +149,7 @@ fn word_len(address: *const u8, limit: usize) -> usize {
 ///
 /// # Safety
 /// `into` is not empty, and as many bytes are readable at `from`.
+#[expect(clippy::cast_ptr_alignment, reason = "`word_len` looks at the alignment")]
 unsafe fn read_word(from: *const u8, into: &mut [u8]) -> usize {
     let len = word_len(from, into.len());
     // SAFETY: `len` bytes are readable, and `from` is aligned to `len`.
@@ -167,6 +168,7 @@ unsafe fn read_word(from: *const u8, into: &mut [u8]) -> usize {
 ///
 /// # Safety
 /// `from` is not empty, and as many bytes are writable at `to`.
+#[expect(clippy::cast_ptr_alignment, reason = "`word_len` looks at the alignment")]
 unsafe fn write_word(to: *mut u8, from: &[u8]) -> usize {
     let len = word_len(to, from.len());
     // SAFETY: `len` bytes are writable, and `to` is aligned to `len`.
@@ -182,6 +184,12 @@ unsafe fn write_word(to: *mut u8, from: &[u8]) -> usize {
         }
     }
     len
+}
+
+/// A number of bytes, or an address, as the host counts: hosts have 64 bits.
+pub(crate) fn host_len(bytes: u64) -> usize {
+    const { assert!(usize::BITS == 64) };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

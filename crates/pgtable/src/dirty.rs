@@ -3,7 +3,7 @@
 use swiommu_addr::{Iova, IovaRange};
 
 use crate::geometry::{item_log2, item_mask};
-use crate::slots::read;
+use crate::slots::position;
 use crate::table::Span;
 use crate::tree::{Child, Node};
 use crate::walk::Found;
@@ -97,11 +97,14 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         let indexes = node.index::<F>(first)..node.index::<F>(last) + 1;
         let mut index = indexes.start;
         while index < indexes.end {
+            let here = &node.slots.0[index..indexes.end];
+            let format = self.format();
             // In a table of leaves only dirty ones need a closer look; further up, tables do too.
-            let skip = node.slots.0[index..indexes.end].iter().position(|slot| {
-                let entry = read(slot);
-                self.format().is_dirty(entry) || node.level > 0 && !self.format().is_absent(entry)
-            });
+            let skip = if node.level == 0 {
+                position(here, |entry| format.is_dirty(entry))
+            } else {
+                position(here, |entry| !format.is_absent(entry))
+            };
             let Some(skip) = skip else { return };
             index += skip;
             let offset = ((index - indexes.start) as u64) << item_log2::<F>(node.level);

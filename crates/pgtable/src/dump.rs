@@ -18,7 +18,8 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// # use swiommu_addr::*; use swiommu_pgtable::*; use swiommu_pgtable::fmt::Amdv1;
     /// let table = PageTable::new(Amdv1::new(), HeapTables::new())?;
     /// let page = PaRange::from_len(Pa::new(0xabcdef000), 0x1000).unwrap();
-    /// table.map(Iova::new(0x1234_5000), page, Prot::RW, PageSizes::ALL)?;
+    /// let mapped = table.map(Iova::new(0x1234_5000), page, Prot::RW, PageSizes::ALL)?;
+    /// assert!(mapped.replaced().is_none());
     /// assert_eq!(table.dump().to_string(), "\
     /// root 0x100000000, 3 levels
     ///   0x100000000[0x000] = 6000000100001401 table

@@ -21,7 +21,7 @@ pub(crate) fn root_entries<F: Format>(format: &F, levels: u8) -> usize {
 }
 
 /// The memory that a root takes.
-pub(crate) const fn root_size<F: Format>(entries: usize) -> PageSize {
+pub(crate) const fn root_size(entries: usize) -> PageSize {
     #[expect(clippy::cast_possible_truncation, reason = "fewer than 64 bits")]
     PageSize::from_log2(entries.ilog2() as u8 + 3)
 }
@@ -61,8 +61,8 @@ pub(crate) const fn item_mask<F: Format>(level: u8) -> u64 {
 
 /// The level whose tables hold leaves of this size.
 #[inline]
-pub(crate) const fn leaf_level<F: Format>(size_log2: u8) -> u8 {
-    (size_log2 - F::GRANULE.log2()) / F::INDEX_BITS
+pub(crate) const fn leaf_level<F: Format>(size: PageSize) -> u8 {
+    (size.log2() - F::GRANULE.log2()) / F::INDEX_BITS
 }
 
 /// The least number of levels that resolves `last`, or `None` when even the largest root does not.

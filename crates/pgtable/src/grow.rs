@@ -43,7 +43,9 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             root = match self.replace_root(root, new) {
                 Ok(()) => new,
                 Err(now) => {
-                    added.into_iter().for_each(|node| reserve.put_back(node));
+                    for node in added {
+                        reserve.put_back(node);
+                    }
                     now
                 }
             };

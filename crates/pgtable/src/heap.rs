@@ -31,6 +31,7 @@ struct Free {
 /// The size of the first chunk; no table is larger. Chunk n is 2^n times as large, and so starts 2^n - 1 times this size
 /// after the beginning.
 const FIRST_CHUNK: PageSize = PageSize::from_log2(18);
+const FIRST_CHUNK_WORDS: usize = 1 << (FIRST_CHUNK.log2() - 3);
 /// As many chunks as make 64 GiB.
 const CHUNKS: usize = 18;
 
@@ -85,7 +86,7 @@ impl TableMemory for HeapTables {
         }
         let offset = free.fresh.next_multiple_of(size.bytes());
         let (chunk, _) = Self::locate(offset);
-        let words = FIRST_CHUNK.bytes() as usize / 8 << chunk;
+        let words = FIRST_CHUNK_WORDS << chunk;
         self.chunks
             .get(chunk)
             .ok_or(OutOfMemory)?

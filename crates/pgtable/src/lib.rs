@@ -1,4 +1,101 @@
-//! I/O page tables.
+//! I/O page tables: one contract, one algorithm, one file per format.
+//!
+//! The entries in memory are bit by bit what the hardware manuals say, and they are the only truth: every operation reads
+//! and writes them, and nothing is kept beside them. Tables lie in a [`TableMemory`], which can be real physical memory.
+//!
+//! ```
+//! use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSizes};
+//! use swiommu_pgtable::{HeapTables, PageTable, Prot, fmt::Amdv1};
+//!
+//! let tables = HeapTables::new();
+//! let table = PageTable::new(Amdv1::new(), &tables)?;
+//!
+//! // 6 MiB and a page, at addresses with the same offset in 2 MiB: one 4 MiB leaf of two entries, one of 2 MiB, one of 4 KiB.
+//! let memory = PaRange::from_len(Pa::new(0x4040_0000), 0x60_1000).unwrap();
+//! assert!(table.map(Iova::new(0x40_0000), memory, Prot::RW, PageSizes::ALL)?.replaced().is_none());
+//! let found = table.translate(Iova::new(0x40_1234))?;
+//! assert_eq!((found.resolve(Iova::new(0x40_1234)), found.size.bytes()), (Pa::new(0x4040_1234), 4 << 20));
+//!
+//! let unmapped = table.unmap(IovaRange::from_len(Iova::new(0x40_0000), 0x60_1000).unwrap())?;
+//! assert_eq!(unmapped.bytes(&tables), 0x60_1000);
+//! // … invalidate `unmapped.range()`, wait until nobody walks any more …
+//! unmapped.flushed().free(&tables);
+//! # Ok::<(), swiommu_pgtable::Error>(())
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | entry | 64 bits of a table; little-endian in memory |
+//! | table | a page of entries, found by the physical address in an entry above, or by the [`Root`] |
+//! | leaf | an entry, or several, that maps IOVAs to physical memory |
+//! | level | a table's distance from the bottom: 0 is the level whose entries are the smallest leaves. Arm counts the other way round, AMD from 1 |
+//! | granule | the smallest leaf of a format, and the offset bits that no level resolves |
+//! | slot | one of the entries that a leaf takes |
+//! | default size | of a level: what one entry of its tables covers. A leaf can be larger: then it takes several slots |
+//! | input | the bits of an IOVA that the walk resolves |
+//! | run | a physical range that is mapped in one piece; a position is kept across all runs of a call |
+//! | span | the addresses that a table, or an entry, translates |
+//!
+//! # What may run at the same time
+//!
+//! Every method takes `&self`, and nothing locks. One rule is the caller's: **calls of [`map`](PageTable::map) and
+//! [`unmap`](PageTable::unmap) that overlap in time must not overlap in IOVAs**; the whole of a leaf that an unmap cuts
+//! counts. (An address space that hands out areas keeps it by itself.) Readers, `translate`, `leaves`, `dump`,
+//! `read_dirty`, `set_dirty` and hardware, may run at any time. Why this is enough:
+//!
+//! 1. *A leaf entry belongs to one writer.* All addresses that a leaf entry translates, and those of an absent entry in whose
+//!    place a leaf is put, are in the range of the call that writes it. So it is written by plain stores, after a look.
+//! 2. *A table is taken out only by the owner of its whole span.* An unmap takes out a table only when the range covers all
+//!    that the table translates, a map only when a leaf of its own range takes the table's place. Another writer that uses the table, on its
+//!    way down to an address of its own range, has that address in the table's span, and so in the range of the first: the
+//!    rule forbids it. Hence a writer never sees a table vanish on its path, and what it writes is never lost.
+//! 3. *A table is put in by whoever comes first.* Where the span of a missing table is all in the range of one map, nobody
+//!    else can want it: the table is filled before anybody sees it, then published by one store. Where it reaches beyond, two maps of
+//!    neighbouring addresses can both miss it: it is published empty by compare-and-exchange, the loser takes the winner's, and both go on as
+//!    in an existing table.
+//! 4. *Readers see whole tables.* A table is published by a release store, after its entries, and entries are read with acquire. A table that was taken out keeps
+//!    its entries: a reader inside it sees the old translations, as a cache would. It is given back to the memory only by
+//!    [`DetachedTables::free`], when the caller knows that all such readers have left.
+//! 5. *A root only grows.* The new root is finished, with the old one below its entry 0, before the root word changes by
+//!    compare-and-exchange. Both roots are valid for what the old one translates. See [`PageTable::root`].
+//! 6. *Dirty bits are set and cleared by compare-and-exchange* of the entry that was looked at: a leaf that was unmapped meanwhile does not
+//!    come back. (The plain store of an unmap can swallow a dirty bit set at the same moment; so reads the dirty state before it unmaps who wants to keep it.)
+//! 7. *A map fails before it changes anything.* It first looks at all addresses and counts the tables that it lacks, then
+//!    sets so many aside, then writes. Between the first and the last step other writers can only add tables on its path,
+//!    never remove one (2), so that the count suffices.
+//!
+//! A caller that breaks the rule gets memory-safe nonsense: lost leaves or tables, never a panic or an endless loop.
+//!
+//! # Formats
+//!
+//! A format is a value that implements [`Format`]: a page of small pure functions. [`fmt`] has those that exist. What the
+//! formats of the I/O world need, and where the contract has it:
+//!
+//! | need | example | in [`Format`] |
+//! |---|---|---|
+//! | granule, index bits, number of levels | Arm 4K/16K/64K; 3 to 5 levels | `GRANULE`, `INDEX_BITS`, `levels` |
+//! | a root with fewer or more entries | Arm concatenated tables; RISC-V x4; AMD level 6 | `input_bits`: the root resolves what the levels below leave over |
+//! | a root that grows | AMD v1 | `levels` is a range |
+//! | sign-extended IOVAs, with a hole | x86-64, Sv39/48/57 | `UPPER_BITS` |
+//! | leaf sizes that depend on the configuration | 1G only with FS1GP | `leaf_sizes` |
+//! | leaves of several identical entries | AMD size codes; RISC-V NAPOT | `SLOTS`, `leaf` |
+//! | leaves of several entries with an address each | Arm contiguous hint | `SLOTS`, `leaf` |
+//! | addresses stored shifted or in two pieces | the mock's PA << 1; RISC-V PPN; Arm 52-bit | `address`, `decode` |
+//! | permissions that a format cannot express | RISC-V write-only; read-only under a nesting parent's erratum | `attributes` returns `None` |
+//! | permissions of table entries, the least along the path counts | AMD, x86-64, VT-d second stage | `limit` |
+//! | marks in table entries | the "flushed" bit of non-coherent walkers | `table`; `next_table` ignores them |
+//! | a dirty state that is a bit cleared, not set | Arm DBM with AP\[2\] | `is_dirty`, `dirtied`, `cleaned` map entries to entries |
+//! | table entries that skip levels | AMD, read but never written | `Entry::Table::level` |
+//! | reserved bits and illegal leaf sizes | all | `Entry::Malformed` |
+//!
+//! To add one: write the file, with the manual's table of bits at its top; add a line to [`fmt`]; add its golden vectors
+//! and one line to the list of formats that the tests in `tests/` are run for.
+//!
+//! # Features
+//!
+//! `std` (default) adds [`HeapTables`]. Without it the crate needs `alloc` only, for the list of detached tables.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -11,6 +108,7 @@ mod contract;
 mod dirty;
 mod dump;
 mod error;
+mod fill;
 pub mod fmt;
 mod geometry;
 mod grow;
@@ -19,9 +117,11 @@ mod heap;
 mod layout;
 mod map;
 mod memory;
+mod plan;
 mod prot;
 mod reserve;
 mod slots;
+mod straight;
 mod table;
 mod tree;
 mod unmap;
@@ -37,5 +137,5 @@ pub use heap::HeapTables;
 pub use memory::{OutOfMemory, TableMemory};
 pub use prot::Prot;
 pub use table::{PageTable, Root};
-pub use unmapped::{DetachedTables, Unmapped};
-pub use walk::{Leaves, Mapping};
+pub use unmapped::{DetachedTables, Mapped, Unmapped};
+pub use walk::{Leaves, Translation};

@@ -21,7 +21,7 @@ impl Slots<'_> {
 
     /// Clears all entries of a table that is not published yet.
     pub(crate) fn clear_all(self) {
-        write_series(self.0, || 0);
+        write_series(self.0, 0, 0, |_| 0);
     }
 
     /// Writes an entry if it is still `old`; otherwise returns what it is.
@@ -39,10 +39,10 @@ impl Slots<'_> {
     }
 }
 
-/// Reads an entry in a loop over a table.
+/// Reads an entry in a loop over a table. The same as [`Slots::get`].
 #[inline]
 pub(crate) fn read(slot: &AtomicU64) -> u64 {
-    u64::from_le(slot.load(Ordering::Relaxed))
+    u64::from_le(slot.load(Ordering::Acquire))
 }
 
 /// Clears an entry in a loop over a table.
@@ -51,19 +51,62 @@ pub(crate) fn clear(slot: &AtomicU64) {
     slot.store(0, Ordering::Relaxed);
 }
 
-/// Writes one entry after another, as `next` gives them.
+/// As many entries as the loops over tables take at a time.
+const UNROLLED: usize = 8;
+
+/// The index of the first entry that is as wanted.
+#[inline]
+pub(crate) fn position(slots: &[AtomicU64], wanted: impl Fn(u64) -> bool) -> Option<usize> {
+    let (blocks, _) = slots.as_chunks::<UNROLLED>();
+    let none_in = |block: &[AtomicU64; UNROLLED]| !block.iter().any(|slot| wanted(read(slot)));
+    let passed = blocks.iter().take_while(|block| none_in(block)).count() * UNROLLED;
+    let found = slots[passed..].iter().position(|slot| wanted(read(slot)));
+    found.map(|further| passed + further)
+}
+
+/// Clears the entries that are not absent, and says how many they were.
+#[inline]
+pub(crate) fn clear_present(slots: &[AtomicU64], is_absent: impl Fn(u64) -> bool) -> u64 {
+    let mut present = 0;
+    let mut clear_all = |slots: &[AtomicU64]| {
+        for slot in slots {
+            if !is_absent(read(slot)) {
+                clear(slot);
+                present += 1;
+            }
+        }
+    };
+    let (blocks, rest) = slots.as_chunks::<UNROLLED>();
+    for block in blocks {
+        clear_all(block);
+    }
+    clear_all(rest);
+    present
+}
+
+/// Writes one entry after another: `entry(first)`, `entry(first + step)` …
 ///
 /// The stores are ordinary ones: a leaf points to nothing that its reader would have to see.
 #[inline]
-pub(crate) fn write_series(slots: &[AtomicU64], mut next: impl FnMut() -> u64) {
-    const UNROLLED: usize = 8;
+pub(crate) fn write_series(
+    slots: &[AtomicU64],
+    first: u64,
+    step: u64,
+    entry: impl Fn(u64) -> u64 + Copy,
+) {
+    if let [slot] = slots {
+        return slot.store(entry(first).to_le(), Ordering::Relaxed);
+    }
+    let mut at = first;
     let (blocks, rest) = slots.as_chunks::<UNROLLED>();
     for block in blocks {
         for slot in block {
-            slot.store(next().to_le(), Ordering::Relaxed);
+            slot.store(entry(at).to_le(), Ordering::Relaxed);
+            at = at.wrapping_add(step);
         }
     }
     for slot in rest {
-        slot.store(next().to_le(), Ordering::Relaxed);
+        slot.store(entry(at).to_le(), Ordering::Relaxed);
+        at = at.wrapping_add(step);
     }
 }

@@ -50,7 +50,6 @@ impl Root {
         self.table.get() | u64::from(self.levels)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the mask leaves four bits")]
     fn unpack(word: u64) -> Self {
         Self {
             table: Pa::new(word & !Self::LEVELS_MASK),
@@ -66,7 +65,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// [`OutOfMemory`] when there is none for the root.
     pub fn new(format: F, memory: M) -> Result<Self, OutOfMemory> {
         let levels = *format.levels().start();
-        let size = root_size::<F>(root_entries(&format, levels));
+        let size = root_size(root_entries(&format, levels));
         let table = memory.alloc(size)?;
         let new = Self {
             format,
@@ -141,11 +140,6 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         }
     }
 
-    #[inline]
-    pub(crate) fn root_entries(&self) -> usize {
-        self.root_entries
-    }
-
     /// The root's table. The root is the one table that no entry points to, so nothing can have corrupted its address.
     #[inline]
     pub(crate) fn root_node(&self, root: Root) -> Option<Node<'_>> {
@@ -197,7 +191,9 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
                     first: first & mask,
                     last: last & mask,
                 };
-                if self.iova_range(span) == Some(range) {
+                // Both ends are where the format has addresses, and the hole is not between them.
+                let same_half = span.last.wrapping_sub(span.first) == range.len_minus_one();
+                if same_half && self.iova_range(span) == Some(range) {
                     Ok(span)
                 } else {
                     out_of_range
@@ -213,8 +209,7 @@ impl<F: Format, M: TableMemory> Drop for PageTable<F, M> {
         if let Some(node) = self.root_node(root) {
             self.tree().free_below(node);
         }
-        self.memory
-            .free(root.table, root_size::<F>(self.root_entries));
+        self.memory.free(root.table, root_size(self.root_entries));
     }
 }
 

@@ -3,10 +3,11 @@
 use swiommu_addr::IovaRange;
 
 use crate::geometry::{item_log2, item_mask};
-use crate::slots::{clear, read};
+use crate::slots::{clear, clear_present, read};
+use crate::straight::Landing;
 use crate::table::Span;
 use crate::tree::{Child, Node};
-use crate::{DetachedTables, Error, Format, PageTable, TableMemory, Unmapped};
+use crate::{DetachedTables, Entry, Error, Format, PageTable, TableMemory, Unmapped};
 
 /// What an unmap has done so far.
 struct Progress<F> {
@@ -25,8 +26,37 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     ///
     /// # Errors
     /// [`Error::OutOfRange`], with nothing changed.
+    #[inline]
     pub fn unmap(&self, range: IovaRange) -> Result<Unmapped<F>, Error> {
         let span = self.span(range)?;
+        match self.unmap_one_leaf(span) {
+            Some(bytes) => Ok(Unmapped::new(
+                range,
+                bytes,
+                DetachedTables::new(self.format()),
+            )),
+            None => Ok(self.unmap_span(range, span)),
+        }
+    }
+
+    /// Does the smallest unmap: one leaf that takes one entry, and is all of the span. `None` says only that it is not one.
+    #[inline]
+    fn unmap_one_leaf(&self, span: Span) -> Option<u64> {
+        let Landing {
+            node, index, entry, ..
+        } = self.land(span.first)?;
+        let size = F::item_size(node.level);
+        let fits = span.last - span.first == size.mask() && span.first & size.mask() == 0;
+        match self.format().decode(entry, node.level) {
+            Entry::Leaf(leaf) if fits && leaf.size == size => {
+                node.slots.publish(index, 0);
+                Some(size.bytes())
+            }
+            _ => None,
+        }
+    }
+
+    fn unmap_span(&self, range: IovaRange, span: Span) -> Unmapped<F> {
         let mut progress = Progress {
             gone: span,
             cleared: 0,
@@ -36,7 +66,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             self.clear(self.narrow(root, span), span, &mut progress);
         }
         let range = self.iova_range(progress.gone).unwrap_or(range);
-        Ok(Unmapped::new(range, progress.cleared, progress.tables))
+        Unmapped::new(range, progress.cleared, progress.tables)
     }
 
     /// The lowest table on the way down from `node` in which all of `span` is translated.
@@ -60,14 +90,8 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         let slots = &node.slots.0[node.index::<F>(first)..=node.index::<F>(last)];
         let item = 1 << item_log2::<F>(node.level);
         if node.level == 0 {
-            let mut present = 0;
-            for slot in slots {
-                if !self.format().is_absent(read(slot)) {
-                    clear(slot);
-                    present += 1;
-                }
-            }
-            progress.cleared += present * item;
+            let format = self.format();
+            progress.cleared += clear_present(slots, |entry| format.is_absent(entry)) * item;
             return;
         }
         let mut input = first;

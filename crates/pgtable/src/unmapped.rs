@@ -1,4 +1,4 @@
-//! What an unmap leaves to be done.
+//! What a change leaves to be done.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -30,6 +30,27 @@ pub struct Unmapped<F> {
     range: IovaRange,
     cleared: u64,
     tables: DetachedTables<F>,
+}
+
+/// What a map leaves to be done: mostly nothing.
+///
+/// Where leaves took the place of empty tables, which unmaps smaller than a table leave behind, caches may still know those
+/// tables: they are owed for like anything unmapped.
+#[must_use = "empty tables that gave way to a leaf may wait to be freed"]
+pub struct Mapped<F> {
+    replaced: Option<Unmapped<F>>,
+}
+
+impl<F> Mapped<F> {
+    pub(crate) fn new(replaced: Option<Unmapped<F>>) -> Self {
+        Self { replaced }
+    }
+
+    /// The tables whose place was taken, if any.
+    #[must_use = "caches may still hold the tables, and they wait to be freed"]
+    pub fn replaced(self) -> Option<Unmapped<F>> {
+        self.replaced
+    }
 }
 
 /// Tables that no entry points to any more.
@@ -128,6 +149,14 @@ impl<F> fmt::Debug for Unmapped<F> {
             .field("range", &self.range)
             .field("tables", &self.tables)
             .finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for Mapped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapped")
+            .field("replaced", &self.replaced)
+            .finish()
     }
 }
 

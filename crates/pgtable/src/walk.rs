@@ -3,13 +3,13 @@
 use swiommu_addr::{Address, Iova, IovaRange, Pa, PageSize};
 
 use crate::geometry::item_mask;
-use crate::table::{Root, Span};
+use crate::table::Span;
 use crate::tree::Node;
 use crate::{Entry, Error, Format, Leaf, Malformed, PageTable, Prot, TableMemory};
 
 /// A leaf, and the IOVAs that it translates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mapping {
+pub struct Translation {
     /// The first IOVA.
     pub iova: Iova,
     /// The physical address that it leads to.
@@ -22,7 +22,7 @@ pub struct Mapping {
     pub dirty: bool,
 }
 
-impl Mapping {
+impl Translation {
     /// All IOVAs that the leaf translates.
     pub fn range(&self) -> IovaRange {
         IovaRange::new(self.iova, self.iova.wrapping_add(self.size.mask()))
@@ -58,15 +58,17 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::NotMapped`] or [`Error::Malformed`].
     #[inline]
-    pub fn translate(&self, iova: Iova) -> Result<Mapping, Error> {
+    pub fn translate(&self, iova: Iova) -> Result<Translation, Error> {
         let one = IovaRange::new(iova, iova).unwrap_or(IovaRange::full());
         let Span { first: input, .. } = self.span(one)?;
-        match self.walk_straight(input) {
-            Some(found) => Ok(self.mapping(input, found.leaf)),
-            None => self
-                .find(iova, input)
-                .map(|found| self.mapping(input, found.leaf)),
+        if let Some(landing) = self.land(input)
+            && let Entry::Leaf(leaf) = self.format().decode(landing.entry, landing.node.level)
+        {
+            let prot = leaf.prot.limited_by(landing.limit);
+            return Ok(self.translation(input, Leaf { prot, ..leaf }));
         }
+        self.find(iova, input)
+            .map(|found| self.translation(input, found.leaf))
     }
 
     /// The leaves that translate any address of `range`, in ascending order, each once.
@@ -85,14 +87,14 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         })
     }
 
-    fn mapping(&self, input: u64, leaf: Leaf) -> Mapping {
+    fn translation(&self, input: u64, leaf: Leaf) -> Translation {
         let Leaf {
             pa,
             size,
             prot,
             dirty,
         } = leaf;
-        Mapping {
+        Translation {
             iova: self.iova(input & !size.mask()),
             pa,
             size,
@@ -118,49 +120,6 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
                 },
             },
         )
-    }
-
-    /// The walk to a leaf by nothing but ordinary table entries. `None` says nothing: [`walk`](Self::walk) knows.
-    #[inline]
-    fn walk_straight(&self, input: u64) -> Option<Found<'_>> {
-        let root = self.root();
-        match root.levels {
-            3 => self.walk_levels::<3>(root, input),
-            4 => self.walk_levels::<4>(root, input),
-            5 => self.walk_levels::<5>(root, input),
-            _ => None,
-        }
-    }
-
-    #[inline]
-    fn walk_levels<const LEVELS: u8>(&self, root: Root, input: u64) -> Option<Found<'_>> {
-        let mut node = self
-            .tree()
-            .table(root.table, LEVELS - 1, self.root_entries())?;
-        let mut index = node.root_index::<F>(input)?;
-        let mut limit = Prot::RW;
-        for level in (0..LEVELS).rev() {
-            let entry = node.slots.get(index);
-            let Some(below) = self.tree().next_node(entry, level) else {
-                let Entry::Leaf(leaf) = self.format().decode(entry, level) else {
-                    return None;
-                };
-                let leaf = Leaf {
-                    prot: leaf.prot.limited_by(limit),
-                    ..leaf
-                };
-                return Some(Found {
-                    node,
-                    index,
-                    entry,
-                    leaf,
-                });
-            };
-            limit = self.format().limit(entry).limited_by(limit);
-            node = below;
-            index = node.index::<F>(input);
-        }
-        None
     }
 
     /// The walk with all its rules.
@@ -225,9 +184,9 @@ pub struct Leaves<'a, F: Format, M: TableMemory> {
 }
 
 impl<F: Format, M: TableMemory> Iterator for Leaves<'_, F, M> {
-    type Item = Mapping;
+    type Item = Translation;
 
-    fn next(&mut self) -> Option<Mapping> {
+    fn next(&mut self) -> Option<Translation> {
         loop {
             let input = self.next.filter(|&input| input <= self.last)?;
             let found = self.table.walk(input);
@@ -236,7 +195,7 @@ impl<F: Format, M: TableMemory> Iterator for Leaves<'_, F, M> {
                 .map_or_else(|stop| stop.last, |found| input | found.leaf.size.mask());
             self.next = last.checked_add(1);
             if let Ok(found) = found {
-                return Some(self.table.mapping(input, found.leaf));
+                return Some(self.table.translation(input, found.leaf));
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::config::CapabilitySource;
 use crate::errno::errno;
 use crate::filter::EVENT_FDS;
 use crate::listener::{CloseOnExec, Notification};
-use crate::threads::{Process, Thread};
+use crate::threads::Thread;
 
 /// The link `/proc/TID/ns/user` of the initial user namespace, whose inode number is fixed (`PROC_USER_INIT_INO`).
 const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
@@ -27,7 +27,8 @@ pub(crate) struct Client<'a> {
     service: &'a Service,
     notification: &'a Notification,
     thread: &'a Thread,
-    process: &'a Process,
+    task: Task,
+    space: &'a Arc<dyn AddressSpace>,
     fd: Option<FdNumber>,
 }
 
@@ -39,14 +40,15 @@ impl<'a> Client<'a> {
         thread: &'a Thread,
         fd: Option<FdNumber>,
     ) -> Result<Self, Errno> {
-        let process = service
+        let space = service
             .threads
-            .process(&service.listener, notification, thread)?;
+            .space(&service.listener, notification, thread)?;
         Ok(Self {
             service,
             notification,
             thread,
-            process,
+            task: thread.task()?,
+            space,
             fd,
         })
     }
@@ -94,7 +96,7 @@ impl<'a> Client<'a> {
             Capability::SysResource => CapabilitySet::SYS_RESOURCE,
             Capability::SysRawio => CapabilitySet::SYS_RAWIO,
         };
-        let effective = capabilities(Pid::from_raw(self.process.task.tid));
+        let effective = capabilities(Pid::from_raw(self.task.tid));
         effective.is_ok_and(|sets| sets.effective.contains(wanted))
             && self
                 .thread
@@ -104,7 +106,7 @@ impl<'a> Client<'a> {
 
     /// A duplicate of a descriptor that is not ours.
     fn duplicate(&self, fd: FdNumber) -> Result<Descriptor, Errno> {
-        let process = Pid::from_raw(self.process.task.pid).ok_or(Errno::ESRCH)?;
+        let process = Pid::from_raw(self.task.pid).ok_or(Errno::ESRCH)?;
         let process = pidfd_open(process, PidfdFlags::empty()).map_err(errno)?;
         if !self.service.listener.is_waiting(self.notification) {
             return Err(Errno::ESRCH);
@@ -116,7 +118,7 @@ impl<'a> Client<'a> {
 
 impl Caller for Client<'_> {
     fn task(&self) -> Task {
-        self.process.task
+        self.task
     }
 
     fn fd(&self) -> Option<FdNumber> {
@@ -124,7 +126,7 @@ impl Caller for Client<'_> {
     }
 
     fn space(&self) -> &Arc<dyn AddressSpace> {
-        &self.process.space
+        self.space
     }
 
     fn capable(&self, capability: Capability) -> bool {

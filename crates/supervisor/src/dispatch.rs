@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use swiommu_abi::Errno;
 
 use crate::calls::Service;
-use crate::listener::{Received, Reply};
+use crate::listener::{Notification, Received, Reply};
 use crate::panics;
 
 /// How long a call may keep other calls waiting.
@@ -57,16 +59,23 @@ struct Crew {
 
 impl Dispatchers {
     /// Starts the leader and the one who stands by.
-    pub(crate) fn start(service: Arc<Service>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            service,
-            turn: AtomicU64::new(0),
-            ticking: AtomicBool::new(false),
-            crew: Mutex::default(),
-            changed: Condvar::new(),
-        });
-        let dispatchers = Self { shared };
-        Shared::spawn(&dispatchers.shared, Role::Leader { turn: 0 })?;
+    pub(crate) fn start(service: Arc<Service>) -> io::Result<Self> {
+        let dispatchers = Self {
+            shared: Arc::new(Shared {
+                service,
+                turn: AtomicU64::new(0),
+                ticking: AtomicBool::new(false),
+                crew: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+        };
+        let shared = &dispatchers.shared;
+        let mut crew = shared.crew.lock();
+        shared.spawn(&mut crew, Role::Lead { turn: 0 })?;
+        if let Err(error) = shared.spawn(&mut crew, Role::StandBy) {
+            tracing::warn!(%error, "cannot start a second thread: calls may wait for a long one");
+        }
+        drop(crew);
         Ok(dispatchers)
     }
 }
@@ -80,11 +89,12 @@ impl Drop for Dispatchers {
         self.shared.changed.notify_all();
         while crew.running > 0 {
             if self.shared.changed.wait_until(&mut crew, until).timed_out() {
-                tracing::error!(threads = crew.running, "calls are still being served: leaving them");
+                let threads = crew.running;
+                tracing::error!(threads, "calls are still being served: leaving them");
                 return;
             }
         }
-        let threads = std::mem::take(&mut crew.threads);
+        let threads = mem::take(&mut crew.threads);
         drop(crew);
         for thread in threads {
             let _ = thread.join();
@@ -92,8 +102,134 @@ impl Drop for Dispatchers {
     }
 }
 
+impl Shared {
+    fn spawn(self: &Arc<Self>, crew: &mut Crew, role: Role) -> io::Result<()> {
+        let shared = self.clone();
+        let thread = thread::Builder::new()
+            .name("swiommu-serve".into())
+            .spawn(move || shared.work(role))?;
+        crew.threads.retain(|thread| !thread.is_finished());
+        crew.threads.push(thread);
+        crew.running += 1;
+        Ok(())
+    }
+
+    fn work(self: Arc<Self>, mut role: Role) {
+        while let Some(next) = match role {
+            Role::Lead { turn } => self.lead(turn),
+            Role::StandBy => self.stand_by(),
+        } {
+            role = next;
+        }
+        self.crew.lock().running -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Receives and serves, until another thread leads or the filter has hung up.
+    fn lead(&self, mut turn: u64) -> Option<Role> {
+        loop {
+            match self.service.listener.receive() {
+                Received::Call(notification) => {
+                    self.turn.store(turn + 1, Ordering::SeqCst);
+                    if !self.ticking.load(Ordering::SeqCst) {
+                        self.start_ticking();
+                    }
+                    self.answer(&notification);
+                    let led = self.turn.compare_exchange(
+                        turn + 1,
+                        turn + 2,
+                        Ordering::SeqCst,
+                        Ordering::SeqCst,
+                    );
+                    if led.is_err() {
+                        return Some(Role::StandBy);
+                    }
+                    turn += 2;
+                }
+                Received::Nothing => {}
+                Received::HungUp => {
+                    self.crew.lock().stopped = true;
+                    self.changed.notify_all();
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn answer(&self, notification: &Notification) {
+        let service = &self.service;
+        let reply = panics::contain("a call", || service.serve(notification));
+        let reply = reply.unwrap_or(Reply::Fail(Errno::EIO));
+        service.listener.reply(notification, reply);
+    }
+
+    fn start_ticking(&self) {
+        let _crew = self.crew.lock();
+        self.ticking.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    /// Watches the leader, and takes over from it. There is work for one such thread; another ends.
+    fn stand_by(self: &Arc<Self>) -> Option<Role> {
+        let mut crew = self.crew.lock();
+        if crew.standing_by {
+            return None;
+        }
+        crew.standing_by = true;
+        let turn = self.wait_for_long_call(&mut crew);
+        crew.standing_by = false;
+        let turn = turn?;
+        if crew.running < THREADS
+            && let Err(error) = self.spawn(&mut crew, Role::StandBy)
+        {
+            tracing::warn!(%error, "cannot start another thread: calls may wait for a long one");
+        }
+        Some(Role::Lead { turn })
+    }
+
+    /// The turn from which the calling thread leads; `None` when all is over.
+    fn wait_for_long_call(&self, crew: &mut MutexGuard<'_, Crew>) -> Option<u64> {
+        let mut seen = self.turn.load(Ordering::SeqCst);
+        let mut quiet_ticks = 0;
+        while !crew.stopped {
+            if !self.ticking.load(Ordering::SeqCst) {
+                self.changed.wait(crew);
+                continue;
+            }
+            self.changed.wait_for(crew, TICK);
+            let turn = self.turn.load(Ordering::SeqCst);
+            if turn != seen {
+                seen = turn;
+                quiet_ticks = 0;
+            } else if turn % 2 == 1 {
+                let taken = self.turn.compare_exchange(
+                    turn,
+                    turn + 1,
+                    Ordering::SeqCst,
+                    Ordering::SeqCst,
+                );
+                if taken.is_ok() {
+                    return Some(turn + 1);
+                }
+            } else if quiet_ticks < QUIET_TICKS {
+                quiet_ticks += 1;
+            } else {
+                quiet_ticks = 0;
+                self.ticking.store(false, Ordering::SeqCst);
+                // A leader that saw us ticking until now has moved the turn before.
+                if self.turn.load(Ordering::SeqCst) != turn {
+                    self.ticking.store(true, Ordering::SeqCst);
+                }
+            }
+        }
+        None
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Role {
-    Leader { turn: u64 },
+    /// Leads, from this turn on.
+    Lead { turn: u64 },
+    /// Watches the leader.
     StandBy,
 }

@@ -3,7 +3,6 @@
 // UNSAFETY: the notification descriptor is driven by ioctls on C structs, which no crate wraps.
 #![expect(unsafe_code, reason = "see above")]
 
-use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -111,7 +110,10 @@ impl Listener {
         }
         // The kernel refuses a buffer that is not zero.
         let mut room = [0u64; NOTIFICATION_WORDS];
-        const { assert!(size_of::<libc::seccomp_notif>() <= 8 * NOTIFICATION_WORDS) };
+        const {
+            assert!(size_of::<libc::seccomp_notif>() <= 8 * NOTIFICATION_WORDS);
+            assert!(align_of::<libc::seccomp_notif>() <= align_of::<u64>());
+        }
         // SAFETY: the kernel writes one seccomp_notif; the room is larger than any kernel's, and outlives the call.
         let received = unsafe {
             libc::ioctl(
@@ -278,4 +280,3 @@ pub(crate) fn install(program: &[libc::sock_filter]) -> Result<OwnedFd, i32> {
     }
 }
 
-const _: () = assert!(mem::align_of::<libc::seccomp_notif>() <= mem::align_of::<u64>());

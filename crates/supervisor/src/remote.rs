@@ -31,7 +31,7 @@ impl RemotePath {
         let mut chunk = PATH_CHUNK;
         while path.length < PATH_MAX {
             let at = from.wrapping_add(path.length as u64);
-            let to_page_end = PageSize::SIZE_4K.mask() - at.offset_in(PageSize::SIZE_4K) + 1;
+            let to_page_end = PageSize::SIZE_4K.bytes() - at.offset_in(PageSize::SIZE_4K);
             let end = (path.length + chunk.min(to_page_end as usize)).min(PATH_MAX);
             let piece = &mut path.room[path.length..end];
             read(tid, at, piece)?;

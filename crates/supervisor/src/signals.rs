@@ -49,8 +49,8 @@ impl Mask {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Arrived {
     pub(crate) signal: i32,
-    /// The terminal sent it, to the program too.
-    pub(crate) from_terminal: bool,
+    /// The kernel sent it: the terminal, which sent it to the program too.
+    pub(crate) from_kernel: bool,
     /// The process that sent it; 0 when none did.
     pub(crate) sender: i32,
 }
@@ -118,7 +118,7 @@ impl Signals {
         );
         Some(Arrived {
             signal: info.ssi_signo.cast_signed(),
-            from_terminal: info.ssi_code == libc::SI_KERNEL,
+            from_kernel: info.ssi_code == libc::SI_KERNEL,
             sender: if from_process {
                 info.ssi_pid.cast_signed()
             } else {

@@ -15,6 +15,9 @@ pub trait Spaces: Send + Sync + fmt::Debug {
     /// When the process is gone or may not be looked at.
     fn get(&self, pid: i32) -> io::Result<Arc<dyn AddressSpace>>;
 
+    /// The memory of the process with this id, when it has been asked for before.
+    fn known(&self, pid: i32) -> Option<Arc<dyn AddressSpace>>;
+
     /// Called before an `execve` of this process continues.
     fn execing(&self, pid: i32);
 
@@ -30,19 +33,22 @@ impl Spaces for Processes {
         Ok(Processes::get(self, pid)?)
     }
 
+    fn known(&self, pid: i32) -> Option<Arc<dyn AddressSpace>> {
+        let process = self.live().into_iter().find(|process| process.pid() == pid)?;
+        Some(process)
+    }
+
     fn execing(&self, pid: i32) {
         Processes::execing(self, pid);
     }
 
     fn exiting(&self, pid: i32) {
-        if let Ok(process) = Processes::get(self, pid) {
-            Process::leave(&process, DetachCause::Exit);
-        }
+        Processes::exiting(self, pid);
     }
 
     fn detach(&self, pid: i32, range: HvaRange, cause: DetachCause) {
-        if let Ok(process) = Processes::get(self, pid) {
-            Process::detach(&process, range, cause);
+        for process in self.live().iter().filter(|process| process.pid() == pid) {
+            Process::detach(process, range, cause);
         }
     }
 }

@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open, openat, readlinkat};
 use rustix::path::DecInt;
 use swiommu_abi::Errno;
+use swiommu_addr::HvaRange;
 use swiommu_files::{FdNumber, Task};
-use swiommu_mem::AddressSpace;
+use swiommu_mem::{AddressSpace, DetachCause};
 
 use crate::errno::errno;
 use crate::listener::{Listener, Notification};
@@ -25,24 +26,19 @@ pub(crate) struct Thread {
     tid: i32,
     /// `/proc/TID/fd`: look-ups fail once the thread is gone, also when its number has been given to another.
     descriptors: OwnedFd,
-    process: OnceLock<Process>,
-}
-
-/// The process of a thread.
-#[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) task: Task,
-    pub(crate) space: Arc<dyn AddressSpace>,
+    pid: OnceLock<i32>,
+    space: OnceLock<Arc<dyn AddressSpace>>,
 }
 
 impl Thread {
-    fn open(tid: i32) -> Result<Self, Errno> {
+    pub(crate) fn open(tid: i32) -> Result<Self, Errno> {
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptors = open(format!("/proc/{tid}/fd"), directory, Mode::empty()).map_err(errno)?;
         Ok(Self {
             tid,
             descriptors,
-            process: OnceLock::new(),
+            pid: OnceLock::new(),
+            space: OnceLock::new(),
         })
     }
 
@@ -62,10 +58,27 @@ impl Thread {
         .map_err(errno)
     }
 
+    /// A file of the thread's directory in `/proc`, as a place to look up paths from.
+    pub(crate) fn open_path(&self, name: &str) -> Result<OwnedFd, Errno> {
+        openat(
+            &self.descriptors,
+            format!("../{name}"),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(errno)
+    }
+
     /// A link of the thread's directory in `/proc`.
     pub(crate) fn link(&self, name: &str) -> Result<Vec<u8>, Errno> {
         let link = readlinkat(&self.descriptors, format!("../{name}"), Vec::new());
         Ok(link.map_err(errno)?.into_bytes())
+    }
+
+    /// Whether the thread is in our PID namespace, so that the numbers that it uses mean the same to us.
+    pub(crate) fn numbers_threads_as_we_do(&self) -> bool {
+        let ours = readlinkat(rustix::fs::CWD, c"/proc/self/ns/pid", Vec::new());
+        ours.is_ok_and(|ours| self.link("ns/pid").is_ok_and(|theirs| theirs == ours.as_bytes()))
     }
 
     fn is_alive(&self) -> bool {
@@ -73,14 +86,24 @@ impl Thread {
     }
 
     /// The process that the thread belongs to (`Tgid`).
-    fn pid(&self) -> Result<i32, Errno> {
+    pub(crate) fn pid(&self) -> Result<i32, Errno> {
+        if let Some(pid) = self.pid.get() {
+            return Ok(*pid);
+        }
         let status = self.proc("status")?;
         let mut room = [0; 256];
         let length = rustix::io::read(&status, &mut room).map_err(errno)?;
-        let text = String::from_utf8_lossy(&room[..length]);
-        text.lines()
+        let pid = String::from_utf8_lossy(&room[..length])
+            .lines()
             .find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
-            .ok_or(Errno::ESRCH)
+            .ok_or(Errno::ESRCH)?;
+        Ok(*self.pid.get_or_init(|| pid))
+    }
+
+    /// The thread and its process.
+    pub(crate) fn task(&self) -> Result<Task, Errno> {
+        let (pid, tid) = (self.pid()?, self.tid);
+        Ok(Task { pid, tid })
     }
 }
 
@@ -139,15 +162,15 @@ impl Threads {
         Ok((thread, identity))
     }
 
-    /// The process of the waiting thread.
-    pub(crate) fn process<'a>(
+    /// The memory of the waiting thread.
+    pub(crate) fn space<'a>(
         &self,
         listener: &Listener,
         notification: &Notification,
         thread: &'a Thread,
-    ) -> Result<&'a Process, Errno> {
-        if let Some(process) = thread.process.get() {
-            return Ok(process);
+    ) -> Result<&'a Arc<dyn AddressSpace>, Errno> {
+        if let Some(space) = thread.space.get() {
+            return Ok(space);
         }
         let pid = thread.pid()?;
         let space = self.spaces.get(pid).map_err(|error| {
@@ -157,11 +180,19 @@ impl Threads {
         if !listener.is_waiting(notification) {
             return Err(Errno::ESRCH);
         }
-        let task = Task {
-            pid,
-            tid: thread.tid,
-        };
-        Ok(thread.process.get_or_init(|| Process { task, space }))
+        Ok(thread.space.get_or_init(|| space))
+    }
+
+    /// The memory of a thread's process, if it has been used before.
+    pub(crate) fn known_space(&self, thread: &Thread) -> Option<Arc<dyn AddressSpace>> {
+        self.spaces.known(thread.pid().ok()?)
+    }
+
+    /// The process of the waiting thread is about to give memory back.
+    pub(crate) fn detach(&self, thread: &Thread, range: HvaRange, cause: DetachCause) {
+        if let Ok(pid) = thread.pid() {
+            self.spaces.detach(pid, range, cause);
+        }
     }
 
     /// The waiting thread is about to execute another program: its process will have other memory, unless that fails.
@@ -177,6 +208,7 @@ impl Threads {
     pub(crate) fn exiting(&self, thread: &Thread) {
         let Ok(pid) = thread.pid() else { return };
         self.spaces.exiting(pid);
+        self.known.lock().forget(pid);
     }
 
     fn recall(&self, tid: i32) -> Option<Arc<Thread>> {
@@ -231,10 +263,7 @@ impl Known {
 
     fn forget(&mut self, pid: i32) {
         self.threads.retain(|_, thread| {
-            thread
-                .process
-                .get()
-                .is_some_and(|process| process.task.pid != pid)
+            thread.pid().is_ok_and(|other| other != pid)
         });
     }
 }

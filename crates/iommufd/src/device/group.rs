@@ -85,12 +85,13 @@ impl Group {
             ioas.reserve_for(device)?;
         }
         if !members.attachments.contains_key(&pasid)
-            && let Err(error) = members.attach_first(pasid, hwpt) {
-                if pasid.is_none() {
-                    ioas.unreserve_for(device);
-                }
-                return Err(error);
+            && let Err(error) = members.attach_first(pasid, hwpt)
+        {
+            if pasid.is_none() {
+                ioas.unreserve_for(device);
             }
+            return Err(error);
+        }
         let attachment = members
             .attachments
             .entry(pasid)
@@ -170,14 +171,16 @@ impl Group {
         attachment.position(device).map(|_| attachment.hwpt.id())
     }
 
-    /// The PASIDs that this device is attached for.
-    pub(crate) fn pasids_of(&self, device: &Device) -> Vec<Pasid> {
+    /// The PASIDs that this device is attached for, and the page tables.
+    pub(crate) fn attachments_of(&self, device: &Device) -> Vec<(Pasid, ObjectId)> {
         let members = self.members.lock();
         let attached = members
             .attachments
             .iter()
             .filter(|(_, a)| a.position(device).is_some());
-        attached.map(|(pasid, _)| *pasid).collect()
+        attached
+            .map(|(pasid, attachment)| (*pasid, attachment.hwpt.id()))
+            .collect()
     }
 }
 

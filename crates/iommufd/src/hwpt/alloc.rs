@@ -51,7 +51,7 @@ pub(crate) fn alloc(state: &Arc<State>, request: &HwptRequest<'_>) -> Result<Dra
         .ok_or(Error::CannotAllocateOn(request.on))?;
     let reservation = state.objects.reserve(state)?;
     let draft = match target {
-        Target::Ioas(ioas) => alloc_on_ioas(reservation, &device, ioas, request)?,
+        Target::Ioas(ioas) => alloc_on_ioas(reservation, &device, &ioas, request)?,
         Target::Paging(parent) => alloc_on_paging(reservation, &device, parent, request)?,
     };
     if request.flags.contains(HwptFlags::FAULT_ID_VALID) {
@@ -63,7 +63,7 @@ pub(crate) fn alloc(state: &Arc<State>, request: &HwptRequest<'_>) -> Result<Dra
 fn alloc_on_ioas(
     reservation: Reservation,
     device: &Device,
-    ioas: Held<Ioas>,
+    ioas: &Held<Ioas>,
     request: &HwptRequest<'_>,
 ) -> Result<Draft, Error> {
     let flags = request.flags;

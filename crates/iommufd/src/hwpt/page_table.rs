@@ -1,12 +1,13 @@
 //! `HWPT_PAGING`: a page table of ours that carries the mappings of one IOAS.
 
+use std::fmt;
 use std::sync::Arc;
 
 use swiommu_iommu::PagingDomain;
 
 use super::HwptFlags;
 use crate::ioas::Ioas;
-use crate::object::{Headed, Header, Held, Kind};
+use crate::object::{Header, Held};
 
 /// Who made a page table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +16,15 @@ pub(crate) enum Origin {
     Manual,
     /// Attaching a device to an IOAS. It lives as long as a device is attached.
     Automatic,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Manual => "manual",
+            Self::Automatic => "automatic",
+        })
+    }
 }
 
 /// A page table with the content of an IOAS.
@@ -36,11 +46,5 @@ impl HwptPaging {
     /// Takes the page table away from its IOAS, and all mappings out of it.
     pub(crate) fn teardown(&self) {
         self.ioas.unlink(self.header.id());
-    }
-}
-
-impl std::fmt::Display for HwptPaging {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", Self::NAME, self.header().id())
     }
 }

@@ -59,11 +59,15 @@ impl Ioas {
         self.map_pieces(&shared.pieces, shared.origin, len, placement, prot)
     }
 
-    /// The first IOVA of the n-th area, counted from 0 in ascending order.
-    pub(crate) fn nth_area(&self, n: u32) -> Option<Iova> {
-        self.areas
-            .read()
-            .nth(n as usize)
-            .map(|(range, _)| range.start())
+    /// The IOVA that {low 32 bits: number of an area, high 32 bits: offset} names; 0 for an area that is not there.
+    pub(crate) fn area_by_number(&self, name: Iova) -> Iova {
+        let [n0, n1, n2, n3, o0, o1, o2, o3] = name.get().to_le_bytes();
+        let number = u32::from_le_bytes([n0, n1, n2, n3]);
+        let offset = u64::from(u32::from_le_bytes([o0, o1, o2, o3]));
+        let areas = self.areas.read();
+        let named = areas.nth(number as usize);
+        named.map_or(Iova::new(0), |(range, _)| {
+            range.start().wrapping_add(offset)
+        })
     }
 }

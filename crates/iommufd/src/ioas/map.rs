@@ -9,11 +9,11 @@ use swiommu_iova::{Origin, Request};
 use swiommu_mem::{
     Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, Offset, Pages, Source,
 };
+use swiommu_sabotage::Fault;
 
 use super::area::{Area, AreaState, Areas};
 use super::{HUGE_PAGE, Ioas, Topology, checked_range};
 use crate::Error;
-use crate::object::Headed;
 use crate::state::State;
 
 /// Where a mapping goes.
@@ -128,8 +128,9 @@ impl Ioas {
                 for filled in &made[..n] {
                     topology.empty(filled.range, &filled.area);
                 }
-                let mut areas = self.areas.write();
-                forget(&mut areas, &made);
+                if !Fault::KeepFailedArea.is_on() {
+                    forget(&mut self.areas.write(), &made);
+                }
                 return Err(error);
             }
         }
@@ -197,7 +198,11 @@ fn take_iovas(
             origin,
             length: len,
             alignment,
-            huge_page: HUGE_PAGE,
+            huge_page: if Fault::WrongAlignment.is_on() {
+                alignment
+            } else {
+                HUGE_PAGE
+            },
         })?,
         Placement::Fixed(iova) => {
             aligned("iova", iova.get())?;
@@ -244,11 +249,5 @@ fn check_piece(
 fn forget(areas: &mut Areas, made: &[Made]) {
     for new in made {
         areas.remove(new.range.start());
-    }
-}
-
-impl std::fmt::Display for Ioas {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "IOAS {}", self.header().id())
     }
 }

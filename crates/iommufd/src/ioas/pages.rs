@@ -2,6 +2,7 @@
 
 use swiommu_addr::{IovaRange, PageSize};
 use swiommu_mem::{Access, CopyBy};
+use swiommu_sabotage::Fault;
 
 use super::Ioas;
 use super::area::{Area, AreaState, Areas};
@@ -9,7 +10,7 @@ use crate::Error;
 use crate::access::Piece;
 
 /// The part of one area that a call touches.
-struct Part<'a> {
+struct Touched<'a> {
     area: IovaRange,
     part: IovaRange,
     content: &'a Area,
@@ -22,7 +23,7 @@ struct Part<'a> {
 fn each_part(
     areas: &Areas,
     range: IovaRange,
-    mut visit: impl FnMut(Part<'_>) -> Result<(), Error>,
+    mut visit: impl FnMut(Touched<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut rest = Some(range);
     for (area, content) in areas.overlapping(range) {
@@ -34,7 +35,7 @@ fn each_part(
             return Err(Error::AreaClosing(area));
         }
         let part = wanted.intersection(area).unwrap_or(wanted);
-        visit(Part {
+        visit(Touched {
             area,
             part,
             content,
@@ -49,9 +50,9 @@ fn each_part(
     }
 }
 
-impl Part<'_> {
+impl Touched<'_> {
     fn check(&self, access: Access) -> Result<(), Error> {
-        if !self.content.allows(access) {
+        if !self.content.allows(access) && !Fault::IgnoreReadOnly.is_on() {
             return Err(Error::AreaDenies(self.area));
         }
         if access == Access::Write && !self.content.pages.is_writable() {
@@ -85,14 +86,14 @@ impl Ioas {
     pub(crate) fn pin(&self, range: IovaRange, access: Access) -> Result<Vec<Piece>, Error> {
         let mut areas = self.areas.write();
         let mut pieces = Vec::new();
-        let pinned = each_part(&areas, range, |part| {
-            part.check_pages(range)?;
-            part.check(access)?;
-            let bytes = part.content.bytes_of(part.area, part.part);
-            let pages = part.content.pages.clone();
+        let pinned = each_part(&areas, range, |touched| {
+            touched.check_pages(range)?;
+            touched.check(access)?;
+            let bytes = touched.content.bytes_of(touched.area, touched.part);
+            let pages = touched.content.pages.clone();
             let memory = pages.pin(bytes)?;
             pieces.push(Piece {
-                area: part.area.start(),
+                area: touched.area.start(),
                 pages,
                 bytes,
                 memory,
@@ -124,29 +125,29 @@ impl Ioas {
         by: CopyBy<'_>,
     ) -> Result<(), Error> {
         let mut rest = into;
-        each_part(&self.areas.read(), range, |part| {
-            part.check(Access::Read)?;
-            let (now, later) = std::mem::take(&mut rest).split_at_mut(part.len());
+        each_part(&self.areas.read(), range, |touched| {
+            touched.check(Access::Read)?;
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(touched.len());
             rest = later;
-            let from = part.content.bytes_of(part.area, part.part).start();
-            Ok(part.content.pages.read(from, now, by)?)
+            let from = touched.content.bytes_of(touched.area, touched.part).start();
+            Ok(touched.content.pages.read(from, now, by)?)
         })
     }
 
     /// Copies into a range.
     pub(crate) fn write(&self, range: IovaRange, from: &[u8], by: CopyBy<'_>) -> Result<(), Error> {
         let mut rest = from;
-        each_part(&self.areas.read(), range, |part| {
-            part.check(Access::Write)?;
-            let (now, later) = rest.split_at(part.len());
+        each_part(&self.areas.read(), range, |touched| {
+            touched.check(Access::Write)?;
+            let (now, later) = rest.split_at(touched.len());
             rest = later;
-            let to = part.content.bytes_of(part.area, part.part).start();
-            Ok(part.content.pages.write(to, now, by)?)
+            let to = touched.content.bytes_of(touched.area, touched.part).start();
+            Ok(touched.content.pages.write(to, now, by)?)
         })
     }
 }
 
-impl Part<'_> {
+impl Touched<'_> {
     /// The bytes of the part. The caller's buffer is as long as the whole range, so it fits.
     fn len(&self) -> usize {
         usize::try_from(self.part.len_minus_one()).map_or(usize::MAX, |last| last.saturating_add(1))

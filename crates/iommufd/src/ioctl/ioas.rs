@@ -11,6 +11,7 @@ use swiommu_addr::{Hva, Iova, IovaRange};
 use swiommu_files::{Descriptor, FdNumber};
 use swiommu_iommu::Prot;
 use swiommu_mem::{FileOffset, MemFile};
+use swiommu_sabotage::Fault;
 use zerocopy::IntoBytes;
 
 use super::{Call, Outcome, reserved_is_zero};
@@ -73,6 +74,9 @@ pub(super) fn allow_iovas(call: Call<'_>, cmd: &mut IommuIoasAllowIovas) -> Resu
 }
 
 pub(super) fn map(call: Call<'_>, cmd: &mut IommuIoasMap) -> Result<Outcome, Error> {
+    if Fault::WrongErrnoOrder.is_on() {
+        call.state().objects.get::<Ioas>(ObjectId(cmd.ioas_id))?;
+    }
     let flags = map_flags(cmd.flags)?;
     reserved_is_zero("__reserved", cmd.__reserved)?;
     not_no_address(cmd.iova, cmd.length)?;
@@ -176,11 +180,10 @@ fn name_area_by_number(call: Call<'_>, cmd: &mut IommuIoasCopy) {
     let Some(flags) = extension.and_then(|driver| driver.names_area_by_number(cmd.flags)) else {
         return;
     };
-    if let Ok(iova) = call
-        .context
-        .area_by_number(ObjectId(cmd.src_ioas_id), Iova::new(cmd.src_iova))
-    {
-        cmd.flags = flags;
+    cmd.flags = flags;
+    let (source, name) = (ObjectId(cmd.src_ioas_id), Iova::new(cmd.src_iova));
+    // An unknown IOAS is found out later.
+    if let Ok(iova) = call.context.area_by_number(source, name) {
         cmd.src_iova = iova.get();
     }
 }

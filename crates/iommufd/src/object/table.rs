@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use swiommu_sabotage::Fault;
 
 use super::{Held, Kind, Object, ObjectId};
 use crate::Error;
@@ -34,7 +35,9 @@ enum Slot {
 
 impl Slots {
     fn take_lowest(&mut self) -> Result<ObjectId, Error> {
-        let id = if let Some(hole) = self.holes.pop_first() { hole } else {
+        let id = if let Some(hole) = self.holes.pop_first() {
+            hole
+        } else {
             let last = self.used.last_key_value().map_or(0, |(id, _)| id.0);
             if last == LAST_ID {
                 return Err(Error::OutOfIds);
@@ -47,6 +50,10 @@ impl Slots {
 
     fn free(&mut self, id: ObjectId) -> Option<Slot> {
         let slot = self.used.remove(&id)?;
+        if Fault::KeepId.is_on() {
+            self.used.insert(id, Slot::Reserved);
+            return Some(slot);
+        }
         let last = self
             .used
             .last_key_value()

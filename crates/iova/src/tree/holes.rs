@@ -157,7 +157,7 @@ impl<V> Leaf<V> {
 impl<V> Inner<V> {
     /// Whether this node keeps rows of `width` numbers: whether at least as many entries have room below a child.
     fn keeps_rows(&self, width: usize) -> bool {
-        FANOUT.saturating_pow(self.height) >= width
+        FANOUT.saturating_pow(self.height()) >= width
     }
 
     /// The rows of all children, one after the other, as of the last [`refresh`](Self::refresh).
@@ -178,12 +178,13 @@ impl<V> Inner<V> {
         }
         let rows = self.rows.iter_mut().find(|rows| rows.alignment == alignment);
         let rows = rows.into_iter().flat_map(|rows| rows.rooms.chunks_exact_mut(width));
-        for (child, row) in self.children.iter_mut().zip(rows) {
+        let children = self.nodes.iter_mut().flatten().zip(&mut self.summaries);
+        for ((node, child), row) in children.zip(rows) {
             if child.stale & alignment.bytes() != 0 {
                 child.stale &= !alignment.bytes();
                 row.fill(0);
                 // The gaps of least cover are the ones to gather.
-                child.node.gather(alignment, -child.cover.least, row);
+                node.gather(alignment, -child.cover.least, row);
             }
         }
     }
@@ -193,23 +194,29 @@ impl<V> Inner<V> {
         self.refresh(alignment);
         let rows = self.rows.iter().find(|rows| rows.alignment == alignment);
         let mut rows = rows.map(|rows| rows.rooms.chunks_exact(row.len()));
-        let starts = &self.starts[..self.children.len()];
         let mut cover = base;
-        for (slot, child) in self.children.iter_mut().enumerate() {
+        for slot in 0..self.len() {
+            let child = self.summaries[slot];
             let below = rows.as_mut().and_then(Iterator::next);
             if child.cover.least_from(cover) == 0 {
                 match below {
                     Some(below) => merge(row, below),
-                    None => child.node.gather(alignment, cover, row),
+                    None => self.nodes[slot].iter_mut().for_each(|n| n.gather(alignment, cover, row)),
                 }
             }
             cover += child.cover.total;
             if cover == 0
-                && let Some(next) = starts.get(slot + 1)
+                && let Some((start, last)) = self.gap_after(slot)
             {
-                enter(row, alignment, child.last.wrapping_add(1), next - 1);
+                enter(row, alignment, start, last);
             }
         }
+    }
+
+    /// The gap between the child in `slot` and the next.
+    fn gap_after(&self, slot: usize) -> Option<(u64, u64)> {
+        let next = self.starts().get(slot + 1)?;
+        Some((self.summaries[slot].last.wrapping_add(1), next - 1))
     }
 
     fn search(&self, fit: &Fit, from: u64, base: i32) -> Option<(u64, u64)> {
@@ -217,8 +224,8 @@ impl<V> Inner<V> {
         let first = self.route(from);
         let width = width(fit.alignment);
         let rows = self.rows(fit.alignment);
-        let mut cover = base + self.children[..first].iter().map(|c| c.cover.total).sum::<i32>();
-        for (slot, child) in self.children.iter().enumerate().skip(first) {
+        let mut cover = base + self.summaries[..first].iter().map(|c| c.cover.total).sum::<i32>();
+        for (slot, child) in self.summaries().iter().enumerate().skip(first) {
             // What is above `from` in its own child is not all that the row speaks of.
             let begun = self.starts()[slot] <= from;
             let worth = || {
@@ -226,14 +233,14 @@ impl<V> Inner<V> {
                     && child.cover.least_from(cover) == 0
             };
             if (begun || worth())
-                && let Some(gap) = child.node.search(fit, from, cover)
+                && let Some(gap) = self.child(slot).search(fit, from, cover)
             {
                 return Some(gap);
             }
             cover += child.cover.total;
             if cover == 0
-                && let Some(next) = self.starts().get(slot + 1)
-                && let Some(gap) = fit.found(child.last.wrapping_add(1).max(from), next - 1)
+                && let Some((start, last)) = self.gap_after(slot)
+                && let Some(gap) = fit.found(start.max(from), last)
             {
                 return Some(gap);
             }

@@ -1,18 +1,20 @@
-//! Inner nodes: the way to the leaves, with a summary of each child.
+//! Inner nodes: the way to the leaves, and a summary of each child.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::array;
+use core::mem;
 
 use super::cover::Cover;
 use super::holes::Rows;
-use super::keys::{FANOUT, Keys, LEAST, UNUSED, rank};
+use super::keys::{self, FANOUT, Keys, UNUSED, rank};
 use super::leaf::Leaf;
 use super::node::Node;
 use crate::steps;
 
-/// A subtree and what its parent knows of it.
-pub(super) struct Child<V> {
-    pub(super) node: Node<V>,
+/// What a node knows of a child.
+#[derive(Clone, Copy)]
+pub(super) struct Summary {
     /// The last address of the last entry.
     pub(super) last: u64,
     pub(super) areas: usize,
@@ -21,28 +23,38 @@ pub(super) struct Child<V> {
     pub(super) stale: u64,
 }
 
-const ALL_STALE: u64 = u64::MAX;
+impl Summary {
+    const ALL_STALE: u64 = u64::MAX;
 
-impl<V> Child<V> {
-    fn new(node: Node<V>) -> Self {
+    const UNUSED: Self = Self {
+        last: 0,
+        areas: 0,
+        cover: Cover::EMPTY,
+        stale: Self::ALL_STALE,
+    };
+
+    fn of<V>(node: &Node<V>) -> Self {
         Self {
             last: node.last(),
             areas: node.areas(),
             cover: node.cover(),
-            stale: ALL_STALE,
-            node,
+            stale: Self::ALL_STALE,
         }
     }
 }
 
+/// The order of the fields is that of use: a look-up reads the starts and one node.
+#[repr(C)]
 pub(super) struct Inner<V> {
     /// The start of the first entry of each child.
-    pub(super) starts: Keys,
-    pub(super) children: Vec<Child<V>>,
+    starts: Keys,
+    pub(super) nodes: [Option<Node<V>>; FANOUT],
+    len: usize,
     /// The number of inner nodes on the way to a leaf, this one included.
-    pub(super) height: u32,
-    pub(super) areas: usize,
-    pub(super) cover: Cover,
+    height: u32,
+    areas: usize,
+    cover: Cover,
+    pub(super) summaries: [Summary; FANOUT],
     pub(super) rows: Vec<Rows>,
 }
 
@@ -50,10 +62,12 @@ impl<V> Inner<V> {
     fn new(height: u32) -> Self {
         Self {
             starts: [UNUSED; FANOUT],
-            children: Vec::with_capacity(FANOUT),
+            nodes: array::from_fn(|_| None),
+            len: 0,
             height,
             areas: 0,
             cover: Cover::EMPTY,
+            summaries: [Summary::UNUSED; FANOUT],
             rows: Vec::new(),
         }
     }
@@ -67,20 +81,45 @@ impl<V> Inner<V> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.children.len()
+        self.len
+    }
+
+    pub(super) fn height(&self) -> u32 {
+        self.height
+    }
+
+    pub(super) fn areas(&self) -> usize {
+        self.areas
+    }
+
+    pub(super) fn cover(&self) -> Cover {
+        self.cover
     }
 
     pub(super) fn starts(&self) -> &[u64] {
-        &self.starts[..self.len()]
+        &self.starts[..self.len]
     }
 
+    /// The last address of the last entry.
     pub(super) fn last(&self) -> u64 {
-        self.children[self.len() - 1].last
+        self.summaries[self.len - 1].last
+    }
+
+    pub(super) fn summaries(&self) -> &[Summary] {
+        &self.summaries[..self.len]
+    }
+
+    pub(super) fn child(&self, slot: usize) -> &Node<V> {
+        self.nodes[slot].as_ref().expect(NO_HOLE)
+    }
+
+    pub(super) fn child_mut(&mut self, slot: usize) -> &mut Node<V> {
+        self.nodes[slot].as_mut().expect(NO_HOLE)
     }
 
     /// The slot of the child where an entry that starts at `addr` is or belongs.
     pub(super) fn route(&self, addr: u64) -> usize {
-        rank(&self.starts, self.len(), addr).saturating_sub(1)
+        rank(&self.starts, self.len, addr).saturating_sub(1)
     }
 
     /// Calls `change` with the leaf where an entry that starts at `addr` is or belongs, and with the start of the entry
@@ -94,26 +133,29 @@ impl<V> Inner<V> {
         steps::add(1);
         let slot = self.route(addr);
         let after = self.starts().get(slot + 1).copied().or(after);
-        let result = match &mut self.children[slot].node {
+        let result = match self.child_mut(slot) {
             Node::Leaf(leaf) => change(leaf, after),
             Node::Inner(inner) => inner.edit(addr, after, change),
         }?;
-        self.settle(slot, addr);
+        let size = self.child(slot).len();
+        let capacity = self.child(slot).capacity();
+        if size == capacity || size < capacity/4 { self.settle(slot, addr);}
         Ok(result)
     }
 
     /// Takes note of a change at `addr` below the child in `slot`, and splits or joins that child if its size demands it.
     fn settle(&mut self, slot: usize, addr: u64) {
         self.renew(slot);
-        let size = self.children[slot].node.len();
-        if size == FANOUT {
-            let right = self.children[slot].node.split_off(addr);
+        let size = self.child(slot).len();
+        let capacity = self.child(slot).capacity();
+        if size == capacity {
+            let right = self.child_mut(slot).split_off(addr);
             self.renew(slot);
             self.insert(slot + 1, right);
-        } else if size < LEAST {
-            let left = slot.min(self.len() - 2);
+        } else if size < capacity / 4 {
+            let left = slot.min(self.len - 2);
             let right = self.remove(left + 1);
-            let rest = self.children[left].node.join(right);
+            let rest = self.child_mut(left).join(right);
             self.renew(left);
             if let Some(right) = rest {
                 self.insert(left + 1, right);
@@ -123,22 +165,19 @@ impl<V> Inner<V> {
 
     /// Brings what is known of the child in `slot` up to date.
     fn renew(&mut self, slot: usize) {
-        let child = &mut self.children[slot];
-        let (areas, cover) = (child.node.areas(), child.node.cover());
-        self.starts[slot] = child.node.start();
-        child.last = child.node.last();
-        child.stale = ALL_STALE;
-        self.areas = self.areas + areas - child.areas;
-        child.areas = areas;
-        if child.cover != cover {
-            child.cover = cover;
+        let node = self.child(slot);
+        let (start, new) = (node.start(), Summary::of(node));
+        let old = mem::replace(&mut self.summaries[slot], new);
+        self.starts[slot] = start;
+        self.areas = self.areas + new.areas - old.areas;
+        if new.cover != old.cover {
             self.cover = self.sum_covers();
         }
     }
 
     fn sum_covers(&self) -> Cover {
         let mut cover = Cover::EMPTY;
-        for (slot, child) in self.children.iter().enumerate() {
+        for (slot, child) in self.summaries().iter().enumerate() {
             if slot > 0 {
                 cover.push_gap();
             }
@@ -148,62 +187,72 @@ impl<V> Inner<V> {
     }
 
     fn insert(&mut self, slot: usize, node: Node<V>) {
-        let len = self.len();
-        self.starts.copy_within(slot..len, slot + 1);
-        self.starts[slot] = node.start();
-        self.children.insert(slot, Child::new(node));
+        keys::insert(&mut self.starts, self.len, slot, node.start());
+        keys::insert(&mut self.summaries, self.len, slot, Summary::of(&node));
+        keys::insert(&mut self.nodes, self.len, slot, Some(node));
+        self.len += 1;
         self.moved(slot);
     }
 
     fn remove(&mut self, slot: usize) -> Node<V> {
-        let len = self.len();
-        self.starts.copy_within(slot + 1..len, slot);
-        self.starts[len - 1] = UNUSED;
-        let child = self.children.remove(slot);
+        keys::remove(&mut self.starts, self.len, slot, UNUSED);
+        keys::remove(&mut self.summaries, self.len, slot, Summary::UNUSED);
+        let node = keys::remove(&mut self.nodes, self.len, slot, None);
+        self.len -= 1;
         self.moved(slot);
-        child.node
+        node.expect(NO_HOLE)
     }
 
-    /// Takes note that the children from slot `first` on are not where their rows are.
+    /// The child of a node that has no other.
+    pub(super) fn take_only_child(&mut self) -> Option<Node<V>> {
+        (self.len == 1).then(|| self.remove(0))
+    }
+
+    /// Takes note that children came and went from slot `first` on: those there now are not where their rows are.
     fn moved(&mut self, first: usize) {
-        for child in &mut self.children[first..] {
-            child.stale = ALL_STALE;
+        for child in &mut self.summaries[first..] {
+            child.stale = Summary::ALL_STALE;
         }
-        self.areas = self.children.iter().map(|child| child.areas).sum();
+        self.areas = self.summaries().iter().map(|child| child.areas).sum();
         self.cover = self.sum_covers();
     }
 
+    /// Moves the children from slot `keep` on to a node of their own.
     pub(super) fn split_off(&mut self, keep: usize) -> Box<Self> {
         let mut right = Box::new(Self::new(self.height));
-        right.extend(self.children.split_off(keep));
-        self.starts[keep..].fill(UNUSED);
-        self.moved(keep);
+        right.take(self, keep);
         right
     }
 
-    pub(super) fn append(&mut self, right: Self) {
-        self.extend(right.children);
+    /// Appends all children of `right`, which fit.
+    pub(super) fn append(&mut self, mut right: Self) {
+        self.take(&mut right, 0);
     }
 
-    fn extend(&mut self, children: Vec<Child<V>>) {
-        let first = self.len();
-        for child in children {
-            self.starts[self.children.len()] = child.node.start();
-            self.children.push(child);
+    /// Appends the children of `from` from slot `first` on.
+    fn take(&mut self, from: &mut Self, first: usize) {
+        let begin = self.len;
+        for slot in first..from.len {
+            self.starts[self.len] = mem::replace(&mut from.starts[slot], UNUSED);
+            self.summaries[self.len] = mem::replace(&mut from.summaries[slot], Summary::UNUSED);
+            self.nodes[self.len] = from.nodes[slot].take();
+            self.len += 1;
         }
-        self.moved(first);
+        from.len = first;
+        from.moved(first);
+        self.moved(begin);
     }
 
     /// Moves children between neighbours until both have about the same number.
     pub(super) fn even_out(&mut self, right: &mut Self) {
-        let half = usize::midpoint(self.len(), right.len());
-        while self.len() < half {
-            let node = right.remove(0);
-            self.insert(self.len(), node);
+        let half = usize::midpoint(self.len, right.len);
+        while self.len < half {
+            self.insert(self.len, right.remove(0));
         }
-        while self.len() > half {
-            let node = self.remove(self.len() - 1);
-            right.insert(0, node);
+        while self.len > half {
+            right.insert(0, self.remove(self.len - 1));
         }
     }
 }
+
+const NO_HOLE: &str = "a node has a child in each of its slots";

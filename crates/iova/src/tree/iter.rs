@@ -18,10 +18,11 @@ impl<V> Tree<V> {
     /// The areas that share an address with `start..=last`, ascending.
     pub(crate) fn overlapping(&self, start: u64, last: u64) -> Overlapping<'_, V> {
         let leaf = self.leaf(start);
+        let rank = leaf.rank(start);
         Overlapping {
             tree: self,
             leaf,
-            slot: leaf.area_at(start).unwrap_or_else(|| leaf.rank(start)),
+            slot: leaf.area_at(rank, start).unwrap_or(rank),
             last,
         }
     }
@@ -32,7 +33,7 @@ impl<'a, V> Iterator for Overlapping<'a, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            while let Some(&start) = self.leaf.starts().get(self.slot) {
+            while let Some(start) = self.leaf.next(self.slot) {
                 if start > self.last {
                     return None;
                 }
@@ -42,7 +43,7 @@ impl<'a, V> Iterator for Overlapping<'a, V> {
                     return area;
                 }
             }
-            let seen = *self.leaf.starts().last()?;
+            let seen = self.leaf.start(self.leaf.len().checked_sub(1)?);
             self.leaf = self.tree.root.leaf_after(seen)?;
             self.slot = 0;
         }
@@ -65,7 +66,7 @@ impl<V> Node<V> {
             steps::add(1);
             match node {
                 Self::Leaf(leaf) => return Some(leaf),
-                Self::Inner(inner) => node = &inner.children.iter().find(|c| c.areas > 0)?.node,
+                Self::Inner(inner) => node = inner.child(inner.next_with_areas(0)?),
             }
         }
     }
@@ -75,9 +76,13 @@ impl<V> Inner<V> {
     fn leaf_after(&self, addr: u64) -> Option<&Leaf<V>> {
         steps::add(1);
         let slot = self.route(addr);
-        self.children[slot].node.leaf_after(addr).or_else(|| {
-            let later = self.children[slot + 1..].iter();
-            later.filter(|child| child.areas > 0).find_map(|child| child.node.first_leaf())
-        })
+        let below = self.child(slot).leaf_after(addr);
+        below.or_else(|| self.child(self.next_with_areas(slot + 1)?).first_leaf())
+    }
+
+    /// The first slot from `slot` on with areas.
+    fn next_with_areas(&self, slot: usize) -> Option<usize> {
+        let later = self.summaries()[slot..].iter();
+        Some(slot + later.take_while(|child| child.areas == 0).count()).filter(|&s| s < self.len())
     }
 }

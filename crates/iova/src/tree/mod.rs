@@ -27,7 +27,7 @@ use core::mem;
 
 use inner::Inner;
 use keys::FANOUT;
-use leaf::{Entry, Leaf};
+use leaf::{Entry, Extent, Leaf};
 use node::Node;
 
 use crate::steps;
@@ -57,24 +57,25 @@ impl<V> Tree<V> {
     /// Inserts an area where nothing is reserved, or returns the start of the first area in the way.
     pub(crate) fn insert(&mut self, start: u64, last: u64, value: V) -> Result<(), u64> {
         self.edit(start, |leaf, after| {
-            if let Some(slot) = leaf.area_at(start) {
-                return Err(leaf.starts()[slot]);
+            let rank = leaf.rank(start);
+            if let Some(slot) = leaf.area_at(rank, start) {
+                return Err(leaf.start(slot));
             }
-            let slot = leaf.rank(start);
-            if let Some(next) = leaf.starts().get(slot).copied().or(after)
+            if let Some(next) = leaf.next(rank).or(after)
                 && next <= last
             {
                 return Err(next);
             }
-            match leaf.entry_at(start) {
-                Some(slot) => leaf.set_area(slot, last, value),
+            let area = Some(value);
+            let extent = Extent { last, area };
+            match leaf.entry_at(rank, start) {
+                Some(slot) => leaf.set_area(slot, extent),
                 None => leaf.insert(
-                    slot,
+                    rank,
                     Entry {
                         start,
-                        last,
                         delta: 0,
-                        area: Some(value),
+                        extent,
                     },
                 ),
             }
@@ -85,7 +86,7 @@ impl<V> Tree<V> {
     /// Removes the area that starts at `start`: its last address and value.
     pub(crate) fn remove(&mut self, start: u64) -> Option<(u64, V)> {
         let removed = self.edit(start, |leaf, _| {
-            let slot = leaf.entry_at(start).ok_or(())?;
+            let slot = leaf.entry_at(leaf.rank(start), start).ok_or(())?;
             leaf.take_area(slot).ok_or(())
         });
         removed.ok()
@@ -95,7 +96,7 @@ impl<V> Tree<V> {
     /// of the whole.
     pub(crate) fn split(&mut self, at: u64, split: impl FnOnce(&mut V) -> V) -> Option<()> {
         let cut = self.edit(at, |leaf, _| {
-            let slot = leaf.area_at(at).ok_or(())?;
+            let slot = leaf.area_at(leaf.rank(at), at).ok_or(())?;
             let (start, last, value) = leaf.area_mut(slot).ok_or(())?;
             if start == at {
                 return Err(());
@@ -111,15 +112,19 @@ impl<V> Tree<V> {
     /// Adds `delta` to the cover of all addresses from `start` on, none of which is inside an area unless `start` is.
     pub(crate) fn add_cover(&mut self, start: u64, delta: i32) {
         let added: Result<(), ()> = self.edit(start, |leaf, _| {
-            match leaf.entry_at(start) {
+            let rank = leaf.rank(start);
+            let extent = Extent {
+                last: start.wrapping_sub(1),
+                area: None,
+            };
+            match leaf.entry_at(rank, start) {
                 Some(slot) => leaf.add_delta(slot, delta),
                 None => leaf.insert(
-                    leaf.rank(start),
+                    rank,
                     Entry {
                         start,
-                        last: start.wrapping_sub(1),
                         delta,
-                        area: None,
+                        extent,
                     },
                 ),
             }
@@ -139,15 +144,14 @@ impl<V> Tree<V> {
             Node::Inner(inner) => inner.edit(addr, None, change),
         }?;
         self.stale = u64::MAX;
-        if self.root.len() == FANOUT {
+        if self.root.len() == self.root.capacity() {
             let right = self.root.split_off(addr);
             let left = mem::replace(&mut self.root, Node::empty());
             self.root = Node::Inner(Box::new(Inner::above(left, right)));
         } else if let Node::Inner(inner) = &mut self.root
-            && inner.len() == 1
-            && let Some(only) = inner.children.pop()
+            && let Some(only) = inner.take_only_child()
         {
-            self.root = only.node;
+            self.root = only;
         }
         Ok(result)
     }
@@ -159,7 +163,7 @@ impl<V> Tree<V> {
             steps::add(1);
             match node {
                 Node::Leaf(leaf) => return leaf,
-                Node::Inner(inner) => node = &inner.children[inner.route(addr)].node,
+                Node::Inner(inner) => node = inner.child(inner.route(addr)),
             }
         }
     }
@@ -167,7 +171,7 @@ impl<V> Tree<V> {
     /// The area that holds `addr`.
     pub(crate) fn get(&self, addr: u64) -> Option<Area<'_, V>> {
         let leaf = self.leaf(addr);
-        leaf.area(leaf.area_at(addr)?)
+        leaf.area(leaf.area_at(leaf.rank(addr), addr)?)
     }
 
     /// As [`get`](Self::get).
@@ -175,10 +179,10 @@ impl<V> Tree<V> {
         let mut node = &mut self.root;
         loop {
             match node {
-                Node::Leaf(leaf) => return leaf.area_mut(leaf.area_at(addr)?),
+                Node::Leaf(leaf) => return leaf.area_mut(leaf.area_at(leaf.rank(addr), addr)?),
                 Node::Inner(inner) => {
                     let slot = inner.route(addr);
-                    node = &mut inner.children[slot].node;
+                    node = inner.child_mut(slot);
                 }
             }
         }
@@ -192,14 +196,14 @@ impl<V> Tree<V> {
             match node {
                 Node::Leaf(leaf) => return leaf.area(leaf.area_slots().nth(n)?),
                 Node::Inner(inner) => {
-                    let child = inner.children.iter().find(|child| {
+                    let slot = inner.summaries().iter().position(|child| {
                         let here = n < child.areas;
                         if !here {
                             n -= child.areas;
                         }
                         here
                     });
-                    node = &child?.node;
+                    node = inner.child(slot?);
                 }
             }
         }

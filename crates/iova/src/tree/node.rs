@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::cover::Cover;
 use super::inner::Inner;
-use super::keys::FANOUT;
+use super::keys::{LEAF,FANOUT};
 use super::leaf::Leaf;
 
 pub(super) enum Node<V> {
@@ -15,6 +15,10 @@ pub(super) enum Node<V> {
 impl<V> Node<V> {
     pub(super) fn empty() -> Self {
         Self::Leaf(Box::new(Leaf::new()))
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        match self { Self::Leaf(_) => LEAF, Self::Inner(_) => FANOUT }
     }
 
     /// The number of entries or children.
@@ -28,14 +32,14 @@ impl<V> Node<V> {
     pub(super) fn height(&self) -> u32 {
         match self {
             Self::Leaf(_) => 0,
-            Self::Inner(inner) => inner.height,
+            Self::Inner(inner) => inner.height(),
         }
     }
 
     /// The start of the first entry; the node has one.
     pub(super) fn start(&self) -> u64 {
         match self {
-            Self::Leaf(leaf) => leaf.starts()[0],
+            Self::Leaf(leaf) => leaf.start(0),
             Self::Inner(inner) => inner.starts()[0],
         }
     }
@@ -43,7 +47,7 @@ impl<V> Node<V> {
     /// The last address of the last entry; the node has one.
     pub(super) fn last(&self) -> u64 {
         match self {
-            Self::Leaf(leaf) => leaf.lasts()[leaf.len() - 1],
+            Self::Leaf(leaf) => leaf.last(),
             Self::Inner(inner) => inner.last(),
         }
     }
@@ -51,15 +55,15 @@ impl<V> Node<V> {
     /// How many areas start below this node.
     pub(super) fn areas(&self) -> usize {
         match self {
-            Self::Leaf(leaf) => leaf.areas,
-            Self::Inner(inner) => inner.areas,
+            Self::Leaf(leaf) => leaf.areas(),
+            Self::Inner(inner) => inner.areas(),
         }
     }
 
     pub(super) fn cover(&self) -> Cover {
         match self {
             Self::Leaf(leaf) => leaf.cover(),
-            Self::Inner(inner) => inner.cover,
+            Self::Inner(inner) => inner.cover(),
         }
     }
 
@@ -67,8 +71,8 @@ impl<V> Node<V> {
     /// more, because the next entries will probably come there too.
     pub(super) fn split_off(&mut self, addr: u64) -> Self {
         match self {
-            Self::Leaf(leaf) => Self::Leaf(leaf.split_off(kept(leaf.starts(), addr))),
-            Self::Inner(inner) => Self::Inner(inner.split_off(kept(inner.starts(), addr))),
+            Self::Leaf(leaf) => Self::Leaf(leaf.split_off(kept(leaf.start(LEAF-1), addr, LEAF))),
+            Self::Inner(inner) => Self::Inner(inner.split_off(kept(inner.starts()[FANOUT-1], addr, FANOUT))),
         }
     }
 
@@ -77,7 +81,7 @@ impl<V> Node<V> {
     pub(super) fn join(&mut self, right: Self) -> Option<Self> {
         match (self, right) {
             (Self::Leaf(left), Self::Leaf(mut right)) => {
-                if left.len() + right.len() < FANOUT {
+                if left.len() + right.len() < LEAF {
                     left.append(*right);
                     return None;
                 }
@@ -98,10 +102,10 @@ impl<V> Node<V> {
 }
 
 /// How many of the entries of a full node stay on the left.
-fn kept(starts: &[u64], addr: u64) -> usize {
-    if starts[FANOUT - 1] <= addr {
-        FANOUT / 4 * 3
+fn kept(last: u64, addr: u64, size: usize) -> usize {
+    if last <= addr {
+        size / 4 * 3
     } else {
-        FANOUT / 2
+        size / 2
     }
 }

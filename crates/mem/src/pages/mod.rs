@@ -1,102 +1,35 @@
 //! Pages objects: the memory behind one or more areas.
+//!
+//! A pages object knows where its bytes come from, and which of its pages are pinned. Its users (domains, accesses) add and
+//! take themselves page by page through [`Pages::pin`] and [`Pages::unpin`]; a page is resolved, entered in the machine's pin
+//! table and charged when it gets its first user, and keeps its physical address until it has lost the last one, whatever
+//! the process does meanwhile. Users are counted by extent: any number of contiguous pages with the same users is one record.
 
+mod copy;
+mod error;
+mod offset;
+mod owner;
+mod pin;
+
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
-use swiommu_abi::Errno;
-use swiommu_addr::{AddrRange, Address, Hva, HvaRange};
+use swiommu_addr::{Address, Hva, HvaRange, Pa, PageSize};
 
-use crate::{Access, Accounting, AddressSpace, Fault, FileOffset, FileRange, MemFile, PhysicalMemory, Run};
+pub use copy::CopyBy;
+pub use error::PinError;
+pub use offset::{Offset, OffsetRange};
+pub use owner::change_owner;
 
-/// A position in a pages object, in bytes from its first byte (which need not be page aligned).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Offset(u64);
-
-impl Offset {
-    /// The position `bytes` after the object's first byte.
-    pub const fn new(bytes: u64) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes before this position.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl std::fmt::Display for Offset {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:#x}", self.0)
-    }
-}
-
-impl Address for Offset {
-    fn new(raw: u64) -> Self {
-        Self(raw)
-    }
-
-    fn get(self) -> u64 {
-        self.0
-    }
-}
-
-/// A range of bytes of a pages object.
-pub type OffsetRange = AddrRange<Offset>;
+use crate::extents::{ExtentMap, Value};
+use crate::{
+    Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, PAGE, PhysicalMemory, Run, Uid,
+};
 
 /// Pieces of memory in the order of the bytes they back.
 pub type Runs = SmallVec<[Run; 1]>;
-
-/// Why pages could not be pinned or copied.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PinError {
-    /// The memory cannot be reached: `EFAULT`.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// The charge would pass the limit: `ENOMEM`.
-    #[error("{needed} bytes would be locked, RLIMIT_MEMLOCK is {limit}")]
-    OverLimit {
-        /// Bytes that would be charged in total.
-        needed: u64,
-        /// `RLIMIT_MEMLOCK` of the mapping process.
-        limit: u64,
-    },
-    /// The address space to charge is gone: `EINVAL`.
-    #[error("the address space to charge is gone")]
-    OwnerGone,
-    /// The file is neither shmem nor hugetlbfs: `EINVAL`.
-    #[error("the file is neither a memfd, nor on tmpfs, nor on hugetlbfs")]
-    NotMemory,
-    /// The last page touched does not lie wholly in the file: `EINVAL`.
-    #[error("the last page ends beyond the file's {size} bytes")]
-    BeyondEnd {
-        /// The file's size in bytes.
-        size: u64,
-    },
-    /// There is no physical address space left, or the host has no memory: `ENOMEM`.
-    #[error("no physical address space is left")]
-    Exhausted,
-}
-
-impl PinError {
-    /// What the client sees.
-    pub fn errno(&self) -> Errno {
-        match self {
-            Self::Fault(_) => Errno::EFAULT,
-            Self::OverLimit { .. } | Self::Exhausted => Errno::ENOMEM,
-            Self::OwnerGone | Self::NotMemory | Self::BeyondEnd { .. } => Errno::EINVAL,
-        }
-    }
-}
-
-/// Where the first byte of an object comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Source {
-    /// This address in the memory of a process.
-    Memory(Hva),
-    /// This offset in a file.
-    File(FileOffset),
-}
 
 /// Where the pages of an object come from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -107,18 +40,54 @@ pub enum PagesKind {
     File,
 }
 
-/// In whose name [`Pages::read`] and [`Pages::write`] copy.
-#[derive(Clone, Copy, Debug)]
-pub enum CopyBy<'a> {
-    /// A thread with this memory; the fast path when it is the mapping process.
-    Caller(&'a dyn AddressSpace),
-    /// Any other thread (`IOMMUFD_ACCESS_RW_SLOW_PATH`, a device).
-    Foreign,
+/// Where the first byte of an object comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Source {
+    /// This virtual address of the owner.
+    Memory(Hva),
+    /// This position in the file.
+    File(FileOffset),
 }
 
 /// The memory behind one or more areas: a range of a process' virtual memory or of a file, pinned where it is needed.
 #[derive(Debug)]
-pub struct Pages {}
+pub struct Pages {
+    memory: Arc<PhysicalMemory>,
+    /// The file, if the bytes come from one.
+    file: Option<Arc<MemFile>>,
+    /// The virtual address or file offset of the first byte.
+    start: u64,
+    len: NonZeroU64,
+    access: Access,
+    accounting: Accounting,
+    state: Mutex<State>,
+}
+
+/// What changes in the life of a pages object.
+#[derive(Debug)]
+struct State {
+    owner: Arc<dyn AddressSpace>,
+    user: Uid,
+    /// The pinned pages, by position: virtual address or file offset.
+    held: ExtentMap<Held>,
+}
+
+/// Pinned pages with the same users.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Held {
+    pa: Pa,
+    users: NonZeroU32,
+    page: PageSize,
+}
+
+impl Value for Held {
+    fn skip(self, bytes: u64) -> Self {
+        Self {
+            pa: self.pa.wrapping_add(bytes),
+            ..self
+        }
+    }
+}
 
 impl Pages {
     /// The bytes `range` of `space`. Nothing is looked at before it is pinned.
@@ -129,7 +98,8 @@ impl Pages {
         access: Access,
         accounting: Accounting,
     ) -> Arc<Self> {
-        unimplemented!("{memory:?} {space:?} {range} {access:?} {accounting:?}")
+        let (start, len_minus_one) = (range.start().get(), range.len_minus_one());
+        Self::new(memory, space, None, start, len_minus_one, access, accounting)
     }
 
     /// The bytes `range` of `file`, mapped by (and charged to) the process with memory `owner`.
@@ -141,90 +111,96 @@ impl Pages {
         access: Access,
         accounting: Accounting,
     ) -> Arc<Self> {
-        unimplemented!("{memory:?} {owner:?} {file:?} {range} {access:?} {accounting:?}")
+        let (start, len_minus_one) = (range.start().get(), range.len_minus_one());
+        let file = Some(Arc::new(file));
+        Self::new(memory, owner, file, start, len_minus_one, access, accounting)
     }
 
-    /// Adds one user to every page that `range` touches; pages that had none are resolved, pinned and charged. All or nothing.
-    ///
-    /// Returns the memory behind exactly the bytes of `range`.
-    ///
-    /// # Errors
-    /// [`PinError`]; nothing has changed then.
-    pub fn pin(&self, range: OffsetRange) -> Result<Runs, PinError> {
-        unimplemented!("{range}")
-    }
-
-    /// Takes one user from every page that `range` touches. Pages that have none left are unpinned and uncharged.
-    pub fn unpin(&self, range: OffsetRange) {
-        unimplemented!("{range}")
-    }
-
-    /// The memory behind exactly the bytes of `range`, or `None` when a page of it is not pinned.
-    pub fn runs(&self, range: OffsetRange) -> Option<Runs> {
-        unimplemented!("{range}")
-    }
-
-    /// Copies out, §5.5 of the behaviour.
-    ///
-    /// # Errors
-    /// [`PinError::Fault`]; some bytes may have been copied.
-    pub fn read(&self, from: Offset, into: &mut [u8], by: CopyBy<'_>) -> Result<(), PinError> {
-        unimplemented!("{from} {into:?} {by:?}")
-    }
-
-    /// Copies in.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub fn write(&self, to: Offset, from: &[u8], by: CopyBy<'_>) -> Result<(), PinError> {
-        unimplemented!("{to} {from:?} {by:?}")
+    fn new(
+        memory: &Arc<PhysicalMemory>,
+        owner: &Arc<dyn AddressSpace>,
+        file: Option<Arc<MemFile>>,
+        start: u64,
+        len_minus_one: u64,
+        access: Access,
+        accounting: Accounting,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            memory: memory.clone(),
+            file,
+            start,
+            len: NonZeroU64::MIN.saturating_add(len_minus_one),
+            access,
+            accounting,
+            state: Mutex::new(State {
+                user: owner.user(),
+                owner: owner.clone(),
+                held: ExtentMap::default(),
+            }),
+        })
     }
 
     /// The length in bytes.
-    pub fn len(&self) -> std::num::NonZeroU64 {
-        unimplemented!()
+    pub fn len(&self) -> NonZeroU64 {
+        self.len
     }
 
     /// The first byte's offset in its page: of the virtual address, or in the file.
     pub fn page_offset(&self) -> u64 {
-        unimplemented!()
-    }
-
-    /// Whether pages are pinned for writing.
-    pub fn is_writable(&self) -> bool {
-        unimplemented!()
+        self.start & PAGE.mask()
     }
 
     /// Where the first byte comes from.
     pub fn source(&self) -> Source {
-        unimplemented!()
+        match self.kind() {
+            PagesKind::User => Source::Memory(Hva::new(self.start)),
+            PagesKind::File => Source::File(FileOffset::new(self.start)),
+        }
+    }
+
+    /// Whether pages are pinned for writing.
+    pub fn is_writable(&self) -> bool {
+        self.access == Access::Write
     }
 
     /// Where the pages come from.
     pub fn kind(&self) -> PagesKind {
-        unimplemented!()
+        match self.file {
+            None => PagesKind::User,
+            Some(_) => PagesKind::File,
+        }
     }
 
     /// How the pages are charged.
     pub fn accounting(&self) -> Accounting {
-        unimplemented!()
+        self.accounting
     }
 
-    /// The process that the pages are charged to.
+    /// The process that the pages belong and are charged to.
     pub fn owner(&self) -> Arc<dyn AddressSpace> {
-        unimplemented!()
+        self.state.lock().owner.clone()
     }
 
     /// How many pages are pinned now.
     pub fn pinned(&self) -> u64 {
-        unimplemented!()
+        self.state.lock().pinned()
     }
 }
 
-/// Moves charges and ownership of all `pages` to `owner` (`IOMMU_IOAS_CHANGE_PROCESS`), or changes nothing.
-///
-/// # Errors
-/// [`PinError::OverLimit`], [`PinError::OwnerGone`].
-pub fn change_owner(pages: &[Arc<Pages>], owner: &Arc<dyn AddressSpace>) -> Result<(), PinError> {
-    unimplemented!("{pages:?} {owner:?}")
+impl State {
+    fn pinned(&self) -> u64 {
+        let pages = |bytes: u64| bytes >> PAGE.log2();
+        let extents = self.held.overlapping(0..=u64::MAX);
+        extents.map(|held| pages(held.last - held.first + 1)).sum()
+    }
 }
+
+impl Drop for Pages {
+    /// Whatever is still pinned is unpinned and uncharged.
+    fn drop(&mut self) {
+        self.unpin_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
-use smallvec::SmallVec;
-use swiommu_addr::{Hva, Pa, PaRange, PageSize};
+use swiommu_addr::{Hva, HvaRange, Pa, PaRange, PageSize};
 
 use super::directory::{Directory, Owner};
 use super::region::Region;
 use super::slots::{GIB, GIB_LOG2};
 use crate::file;
 use crate::process::Mm;
-use crate::{FileId, FileRange, Run, Runs};
+use crate::{FileId, FileOffset, FileRange, Run, Runs};
 
 /// A segment grows to the file's size rounded up to a power of two, but not beyond this.
 const GENEROUS: u64 = 64 * GIB;
@@ -33,10 +32,23 @@ pub(crate) struct Alias {
 }
 
 impl Alias {
+    fn is_same(&self, other: &Self) -> bool {
+        self.mm.ptr_eq(&other.mm) && self.hva == other.hva && self.range == other.range
+    }
+
     /// Where `offset` of the file lies, if in this mapping.
     pub(crate) fn address_of(&self, offset: u64) -> Option<Hva> {
         let distance = offset.checked_sub(self.range.start().get())?;
         (distance <= self.range.len_minus_one()).then(|| Hva::new(self.hva.get() + distance))
+    }
+
+    /// The part of the file that lies in a range of the process' memory, and where that part starts.
+    pub(super) fn within(&self, range: HvaRange) -> Option<(FileRange, Hva)> {
+        let start = range.start().max(self.hva);
+        let last = range.last().get().min(self.hva.get() + self.range.len_minus_one());
+        let first = self.range.start().get() + (start.get() - self.hva.get());
+        let len = last.checked_sub(start.get())? + 1;
+        Some((FileRange::from_len(FileOffset::new(first), len)?, start))
     }
 }
 
@@ -113,9 +125,18 @@ impl FileWindow {
         }
     }
 
-    /// Whether a mapping of the file by this `mm` is known: then it has been asked for the file itself before.
-    pub(super) fn has_asked(&self, mm: &Weak<Mm>) -> bool {
-        !matches!(self.source, Source::None) || self.aliases.iter().any(|known| known.mm.ptr_eq(mm))
+    /// Whether the mapping adds nothing to what is known.
+    pub(super) fn knows(&self, alias: Option<&Alias>) -> bool {
+        let Some(alias) = alias else {
+            return !matches!(self.source, Source::None);
+        };
+        self.is_mapped() || self.aliases.iter().any(|known| known.is_same(alias))
+    }
+
+    /// Whether the file itself is known, or the process with this mapping has been searched for it before.
+    pub(super) fn has_asked(&self, alias: Option<&Alias>) -> bool {
+        let is_known = |alias: &Alias| self.aliases.iter().any(|known| known.mm.ptr_eq(&alias.mm));
+        !matches!(self.source, Source::None) || alias.is_some_and(is_known)
     }
 
     /// Notes another way to reach the file.
@@ -125,10 +146,7 @@ impl FileWindow {
         }
         if let Some(alias) = alias.filter(|_| !self.is_mapped()) {
             self.aliases.retain(|known| known.mm.strong_count() > 0);
-            let is_known = |known: &Alias| {
-                known.mm.ptr_eq(&alias.mm) && known.hva == alias.hva && known.range == alias.range
-            };
-            if !self.aliases.iter().any(is_known) {
+            if !self.aliases.iter().any(|known| known.is_same(&alias)) {
                 if self.aliases.len() == MAX_ALIASES {
                     self.aliases.remove(0);
                 }
@@ -259,16 +277,26 @@ impl FileWindow {
             .filter_map(|segment| PaRange::from_len(Pa::new(segment.pa), segment.len))
     }
 
-    /// Where the part of the file between these offsets lies.
-    pub(super) fn find(&self, range: FileRange) -> SmallVec<[PaRange; 1]> {
+    /// Where a part of the file lies, as far as it has physical addresses.
+    pub(super) fn find(&self, range: FileRange) -> impl Iterator<Item = PaRange> {
+        self.find_with_offsets(range).map(|(memory, _)| memory)
+    }
+
+    /// The same, with the file offset at which each piece starts.
+    pub(super) fn find_with_offsets(
+        &self,
+        range: FileRange,
+    ) -> impl Iterator<Item = (PaRange, u64)> {
         let (first, last) = (range.start().get(), range.last().get());
-        let pieces = self.segments.iter().filter_map(|(&offset, segment)| {
+        let before = self.segments.range(..first).next_back();
+        let segments = before.into_iter().chain(self.segments.range(first..=last));
+        segments.filter_map(move |(&offset, segment)| {
             let start = first.max(offset);
             let end = last.min(offset + (segment.len - 1));
             let len = end.checked_sub(start)? + 1;
-            PaRange::from_len(Pa::new(segment.pa + (start - offset)), len)
-        });
-        pieces.collect()
+            let memory = PaRange::from_len(Pa::new(segment.pa + (start - offset)), len)?;
+            Some((memory, start))
+        })
     }
 
     /// Unmaps everything, and gives all physical addresses back.

@@ -16,6 +16,7 @@ use swiommu_addr::{Pa, PaRange, PageSize};
 
 use super::sigbus::Watched;
 use super::slots::{GIB, GIB_LOG2};
+use crate::volatile::host_len;
 use crate::{PAGE, VolatileSlice};
 
 /// Physical addresses have at most this many bits.
@@ -62,6 +63,11 @@ impl Region {
     /// Where page-table memory starts. Below lies nothing, so that small numbers are never addresses.
     const TABLES_START: u64 = GIB;
 
+    /// Whether a physical address is page-table memory's.
+    pub(crate) fn is_table(&self, pa: Pa) -> bool {
+        (Self::TABLES_START..self.tables_mapped.load(Ordering::Acquire)).contains(&pa.get())
+    }
+
     /// The first physical address that is not page-table memory's.
     pub(crate) fn tables_end(&self) -> u64 {
         Self::TABLES_START + (self.size / 16).min(256 * GIB)
@@ -89,7 +95,7 @@ impl Region {
         let end = start.checked_add(bytes).filter(|&end| end <= self.tables_end())?;
         self.place_anonymous(start, bytes).ok()?;
         // SAFETY: the range was mapped just now; the advice changes no contents. A host without huge pages refuses: no matter.
-        let _ = unsafe { madvise(self.at(start).cast(), length(bytes), Advice::LinuxHugepage) };
+        let _ = unsafe { madvise(self.at(start).cast(), host_len(bytes), Advice::LinuxHugepage) };
         self.tables_mapped.store(end, Ordering::Release);
         Some(Pa::new(start))
     }
@@ -106,7 +112,7 @@ impl Region {
         // prevents; it is aligned; it was zeroed when mapped, so initialised; and nothing in this crate accesses page-table
         // memory but through these atomics and the string instruction in `tables`.
         Some(unsafe {
-            std::slice::from_raw_parts(self.at(start).cast_const().cast(), length(bytes / 8))
+            std::slice::from_raw_parts(self.at(start).cast_const().cast(), host_len(bytes / 8))
         })
     }
 
@@ -117,17 +123,25 @@ impl Region {
             return None;
         }
         // SAFETY: what the slots cover has been mapped readable and writable by `place_file`, and stays so (module).
-        Some(unsafe { VolatileSlice::new(self.at(memory.start().get()), length(len)) })
+        Some(unsafe { VolatileSlice::new(self.at(memory.start().get()), host_len(len)) })
     }
 
-    /// The memory of a range that [`Region::place_anonymous`] has mapped.
+    /// Puts empty memory of our own at a range, in place of what is mapped there.
+    pub(crate) fn place_empty(&self, memory: PaRange) -> io::Result<Placed> {
+        self.check(memory.start().get(), memory.len_minus_one() + 1)?;
+        self.place_anonymous(memory.start().get(), memory.len_minus_one() + 1)?;
+        Ok(Placed(memory))
+    }
+
+    /// The memory of a range.
     ///
     /// # Safety
-    /// It has, successfully, at any time before.
+    /// It is part of a [`Placed`] that this region has returned.
     pub(crate) unsafe fn slice_placed(&self, memory: PaRange) -> VolatileSlice<'_> {
-        let len = memory.len().unwrap_or(0);
         // SAFETY: the range has been mapped readable and writable (caller) and stays so (module).
-        unsafe { VolatileSlice::new(self.at(memory.start().get()), length(len)) }
+        unsafe {
+            VolatileSlice::new(self.at(memory.start().get()), host_len(memory.len_minus_one() + 1))
+        }
     }
 
     /// Maps `bytes` of `file` from `offset` at `at`, in place of what is mapped there.
@@ -144,7 +158,7 @@ impl Region {
         unsafe {
             mmap(
                 self.at(at).cast(),
-                length(bytes),
+                host_len(bytes),
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED | MapFlags::FIXED | MapFlags::NORESERVE,
                 file,
@@ -161,14 +175,15 @@ impl Region {
         }
         self.check_end(at, bytes)?;
         // SAFETY: the range lies in our region and above the page-table memory that is already in use.
-        unsafe { place_anonymous(self.at(at), length(bytes)) }
+        unsafe { place_anonymous(self.at(at), host_len(bytes)) }
     }
 
     /// Gives the memory of a range back to the host. What is mapped there reads as zeroes then, or as the file's content.
-    pub(crate) fn discard(&self, at: u64, bytes: u64) {
+    pub(crate) fn discard(&self, memory: PaRange) {
+        let (at, bytes) = (memory.start().get(), memory.len_minus_one() + 1);
         if self.check(at, bytes).is_ok() {
             // SAFETY: the range lies in our region above page-table memory; it stays mapped, and Rust holds no references to it.
-            let _ = unsafe { madvise(self.at(at).cast(), length(bytes), Advice::LinuxDontNeed) };
+            let _ = unsafe { madvise(self.at(at).cast(), host_len(bytes), Advice::LinuxDontNeed) };
         }
     }
 
@@ -191,7 +206,22 @@ impl Region {
 
     /// The host address of a physical address below [`Region::end`].
     fn at(&self, pa: u64) -> *mut u8 {
-        self.base.as_ptr().wrapping_add(length(pa))
+        self.base.as_ptr().wrapping_add(host_len(pa))
+    }
+}
+
+/// A range in which the region has placed empty memory.
+#[derive(Debug)]
+pub(crate) struct Placed(PaRange);
+
+impl Placed {
+    pub(crate) fn memory(&self) -> PaRange {
+        self.0
+    }
+
+    pub(crate) fn slice<'a>(&self, region: &'a Region) -> VolatileSlice<'a> {
+        // SAFETY: only `place_empty` makes a `Placed`, and a machine has one region.
+        unsafe { region.slice_placed(self.0) }
     }
 }
 
@@ -200,7 +230,7 @@ impl Drop for Region {
         // First, so that the signal handler never takes what is mapped here next for ours.
         self.watched.release();
         // SAFETY: the mapping is ours, and no borrow of the region is left that could point into it.
-        let _ = unsafe { munmap(self.base.as_ptr().cast(), length(self.size)) };
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), host_len(self.size)) };
     }
 }
 
@@ -228,7 +258,7 @@ fn reserve_aligned(size: u64) -> io::Result<NonNull<u8>> {
     let start = unsafe {
         mmap_anonymous(
             ptr::null_mut(),
-            length(size + extra),
+            host_len(size + extra),
             ProtFlags::empty(),
             MapFlags::PRIVATE | MapFlags::NORESERVE,
         )?
@@ -236,20 +266,15 @@ fn reserve_aligned(size: u64) -> io::Result<NonNull<u8>> {
     .cast::<u8>();
     let before = start.addr().next_multiple_of(1 << GIB_LOG2) - start.addr();
     let base = start.wrapping_add(before);
-    let after = length(extra) - before;
+    let after = host_len(extra) - before;
     // SAFETY: both ends lie in the mapping just made, outside `base..base + size`.
     unsafe {
         if before > 0 {
             munmap(start.cast(), before)?;
         }
         if after > 0 {
-            munmap(base.wrapping_add(length(size)).cast(), after)?;
+            munmap(base.wrapping_add(host_len(size)).cast(), after)?;
         }
     }
     NonNull::new(base).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
-}
-
-/// A length in bytes as the host counts it: the region is smaller than the host's address space.
-fn length(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -12,6 +12,7 @@ use swiommu_addr::{Pa, PaRange, PageSize};
 
 use super::region::{MAX_BITS, place_anonymous};
 use super::slots::{GIB_LOG2, Slots};
+use crate::volatile::host_len;
 
 /// Pages lost between two looks of the control path; more are survived, but not reported one by one.
 const LOST_PAGES: usize = 512;
@@ -105,7 +106,7 @@ impl Watched {
         let Some(page) = self.slots.page(pa) else {
             return false;
         };
-        let in_page = page.mask() as usize;
+        let in_page = host_len(page.mask());
         let start = ptr::without_provenance_mut::<u8>(address & !in_page);
         // SAFETY: the slots say that a file is mapped at `pa`, so the page is the region's and not page-table memory; Rust
         // holds no references to it, and the thread that faulted is accessing it, so the region is not being dropped.

@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use smallvec::SmallVec;
 use swiommu_addr::{Pa, PaRange};
 
-use super::region::Region;
+use super::finding::Content;
+use super::region::{Placed, Region};
 use crate::VolatileSlice;
 use crate::extents::{ExtentMap, Value};
 
-/// Whether a snapshot is what the physical address stands for.
+/// When a snapshot is what the physical address stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Validity {
     /// Only when the owner turns out to be gone: it has announced to leave.
@@ -18,16 +19,24 @@ pub(super) enum Validity {
     Final,
 }
 
-impl Value for Validity {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Snapshot {
+    validity: Validity,
+    content: Content,
+}
+
+impl Value for Snapshot {
     fn skip(self, _bytes: u64) -> Self {
         self
     }
 }
 
-/// The snapshots, by physical address. Every range in it has anonymous memory mapped in the region.
+/// The snapshots, by physical address. Every range in it has anonymous memory placed in the region.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
-    ranges: ExtentMap<Validity>,
+    ranges: ExtentMap<Snapshot>,
+    /// Bytes of those that have content.
+    kept: u64,
 }
 
 impl Snapshots {
@@ -35,49 +44,38 @@ impl Snapshots {
         self.ranges.is_empty()
     }
 
-    /// Puts memory of our own at a range and has `fill` fill it. Says whether the host had memory.
-    pub(super) fn add(
-        &mut self,
-        memory: PaRange,
-        validity: Validity,
-        region: &Region,
-        fill: impl FnOnce(VolatileSlice<'_>),
-    ) -> bool {
-        let bytes = memory.len_minus_one() + 1;
-        if region.place_anonymous(memory.start().get(), bytes).is_err() {
-            return false;
-        }
-        self.ranges.update(numbers(memory), |_| Some(validity));
-        self.fill(memory, region, fill);
-        true
+    /// Bytes of all snapshots that have content.
+    pub(super) fn kept(&self) -> u64 {
+        self.kept
     }
 
-    #[expect(unsafe_code, reason = "looks at the memory that `add` has mapped")]
-    fn fill(&self, memory: PaRange, region: &Region, fill: impl FnOnce(VolatileSlice<'_>)) {
-        // SAFETY: `add` has mapped the range.
-        fill(unsafe { region.slice_placed(memory) });
+    /// Notes a snapshot.
+    pub(super) fn add(&mut self, placed: &Placed, validity: Validity, content: Content) {
+        self.set(placed.memory(), Some(Snapshot { validity, content }));
     }
 
-    /// The snapshot of exactly this range, if there is one of all of it and it counts.
-    #[expect(unsafe_code, reason = "looks at the memory that `add` has mapped")]
+    /// The memory of a range, if all of it has snapshots that count.
+    #[expect(unsafe_code, reason = "looks at memory that is known to be mapped")]
     pub(super) fn get<'a>(
         &self,
         memory: PaRange,
         owner_is_gone: bool,
         region: &'a Region,
     ) -> Option<VolatileSlice<'a>> {
-        let counts = |validity| owner_is_gone || validity == Validity::Final;
-        let all = |piece: Option<Validity>| piece.is_some_and(counts);
-        self.ranges.cover(numbers(memory)).all(|piece| all(piece.value)).then(|| {
-            // SAFETY: every range in the map has been mapped by `add`.
+        let counts = |found: Snapshot| owner_is_gone || found.validity == Validity::Final;
+        let mut pieces = self.ranges.cover(numbers(memory));
+        let all = pieces.all(|piece| piece.value.is_some_and(counts));
+        all.then(|| {
+            // SAFETY: `add` is the only way into the map, and takes what the region has placed; pieces that adjoin are mapped
+            // without a gap.
             unsafe { region.slice_placed(memory) }
         })
     }
 
-    /// The parts of a range that are final snapshots, or are not.
+    /// Whether a page stands for memory that its owner has given back.
     pub(super) fn is_retired(&self, page: PaRange) -> bool {
         let mut pieces = self.ranges.overlapping(numbers(page));
-        pieces.any(|piece| piece.value == Validity::Final)
+        pieces.any(|piece| piece.value.validity == Validity::Final)
     }
 
     /// Whether any part of a range has a snapshot.
@@ -93,12 +91,28 @@ impl Snapshots {
             .collect()
     }
 
-    /// Forgets the snapshot of a range and gives its memory back to the host.
+    /// Forgets the snapshots of a range and gives their memory back to the host.
     pub(super) fn drop_range(&mut self, memory: PaRange, region: &Region) {
         for part in self.within(memory) {
-            region.discard(part.start().get(), part.len_minus_one() + 1);
+            region.discard(part);
         }
-        self.ranges.update(numbers(memory), |_| None);
+        self.set(memory, None);
+    }
+
+    fn set(&mut self, memory: PaRange, snapshot: Option<Snapshot>) {
+        let mut kept = self.kept;
+        self.ranges.update(numbers(memory), |piece| {
+            let bytes = piece.last - piece.first + 1;
+            let has_content = |found: Snapshot| found.content == Content::Kept;
+            if piece.value.is_some_and(has_content) {
+                kept -= bytes;
+            }
+            if snapshot.is_some_and(has_content) {
+                kept += bytes;
+            }
+            snapshot
+        });
+        self.kept = kept;
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,11 +41,11 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
-    pub(crate) fn open(pid: i32) -> io::Result<Self> {
-        Ok(Self {
-            file: File::open(format!("/proc/{pid}/maps"))?,
+    pub(crate) fn new(file: OwnedFd) -> Self {
+        Self {
+            file: file.into(),
             has_query: AtomicBool::new(true),
-        })
+        }
     }
 
     /// Whether the `mm` still has users.
@@ -93,13 +93,14 @@ impl Maps {
         found.map_or_else(String::new, |(_, name)| name)
     }
 
-    /// Where the process has `offset` of the file mapped.
-    pub(crate) fn find(&self, file: FileId, offset: u64) -> Option<Hva> {
+    /// Where the page at `offset` of the file starts in the memory of the process; not in the range `except`.
+    pub(crate) fn find(&self, file: FileId, offset: u64, except: Option<HvaRange>) -> Option<Hva> {
         let mut next = Some(Hva::new(0));
         while let Some(at) = next {
             let vma = self.at_or_above(at).ok()??;
-            if let Some(found) = vma.address_of(file, offset) {
-                return Some(found);
+            let found = vma.address_of(file, offset & !PAGE.mask());
+            if found.is_some_and(|hva| !except.is_some_and(|except| except.contains(hva))) {
+                return found;
             }
             next = vma.range.end();
         }
@@ -242,14 +243,12 @@ fn parse_line(line: &str) -> Option<(Vma, String)> {
     Some((vma, name.to_owned()))
 }
 
-/// The page size of an area whose own is not known, when the kind of its file tells it.
-pub(crate) fn page_of(vma: &Vma, from_kind: Option<PageSize>) -> PageSize {
-    vma.page.or(from_kind).unwrap_or(PAGE)
-}
-
 #[cfg(test)]
 mod tests {
+    use rustix::fs::OFlags;
+
     use super::*;
+    use crate::process::directory::ProcDir;
 
     #[test]
     fn a_line_of_the_text_is_an_area() {
@@ -280,8 +279,9 @@ mod tests {
     #[test]
     fn both_ways_to_ask_agree_about_this_process() {
         let pid = i32::try_from(std::process::id()).unwrap();
-        let with_query = Maps::open(pid).unwrap();
-        let with_text = Maps::open(pid).unwrap();
+        let directory = ProcDir::open(pid).unwrap();
+        let open = || Maps::new(directory.open_file("maps", OFlags::RDONLY).unwrap());
+        let (with_query, with_text) = (open(), open());
         with_text.has_query.store(false, Ordering::Relaxed);
         let here = Hva::new(both_ways_to_ask_agree_about_this_process as *const () as u64);
         let mut queried = with_query.at_or_above(here).unwrap().unwrap();

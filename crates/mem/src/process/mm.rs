@@ -5,9 +5,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use parking_lot::RwLock;
+use rustix::fs::OFlags;
 use swiommu_addr::{Address, Hva};
 
-use super::maps::{Gone, Maps, Vma};
+use super::directory::ProcDir;
+use super::maps::{Gone, Maps};
 use crate::{FileId, SpaceId};
 
 /// An address space that devices reach by system calls.
@@ -18,17 +21,22 @@ pub(crate) struct Mm {
     pid: i32,
     maps: Maps,
     mem: File,
+    /// Held for reading while a piece of its memory is copied, for writing while the process gives memory back.
+    gate: RwLock<()>,
 }
 
 impl Mm {
     /// Opens the `mm` that the process has now.
-    pub(crate) fn open(id: SpaceId, pid: i32) -> io::Result<Self> {
-        let maps = Maps::open(pid)?;
-        let mem = File::options()
-            .read(true)
-            .write(true)
-            .open(format!("/proc/{pid}/mem"))?;
-        Ok(Self { id, pid, maps, mem })
+    pub(crate) fn open(id: SpaceId, process: &ProcDir) -> io::Result<Self> {
+        let maps = Maps::new(process.open_file("maps", OFlags::RDONLY)?);
+        let mem = process.open_file("mem", OFlags::RDWR)?;
+        Ok(Self {
+            id,
+            pid: process.pid(),
+            maps,
+            mem: mem.into(),
+            gate: RwLock::default(),
+        })
     }
 
     pub(crate) fn id(&self) -> SpaceId {
@@ -39,6 +47,10 @@ impl Mm {
         self.pid
     }
 
+    pub(crate) fn gate(&self) -> &RwLock<()> {
+        &self.gate
+    }
+
     pub(crate) fn maps(&self) -> &Maps {
         &self.maps
     }
@@ -47,10 +59,10 @@ impl Mm {
         self.maps.is_alive()
     }
 
-    /// The area at `at`, when it is a shared mapping of this offset of the file.
-    pub(crate) fn maps_file_at(&self, at: Hva, file: FileId, offset: u64) -> Option<Vma> {
-        let vma = self.maps.at_or_above(at).ok()??;
-        (vma.address_of(file, offset) == Some(at)).then_some(vma)
+    /// Whether a shared mapping of this offset of the file is at `at`.
+    pub(crate) fn maps_file_at(&self, at: Hva, file: FileId, offset: u64) -> bool {
+        let found = self.maps.at_or_above(at).ok().flatten();
+        found.is_some_and(|vma| vma.address_of(file, offset) == Some(at))
     }
 
     /// Reads as a device reads pinned memory: whatever the mapping allows the process itself.

@@ -1,118 +1,139 @@
 //! The memory of other processes.
 
+mod directory;
+mod kind;
+mod maps;
+mod mm;
+mod open;
+mod registry;
+mod resolve;
+mod vm;
+
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use swiommu_addr::{Hva, HvaRange};
 
-use crate::{Access, AddressSpace, Fault, Locked, PhysicalMemory, Run, SpaceId, Uid};
+pub(crate) use mm::{Mm, Unreachable};
+pub use registry::Processes;
 
-/// The call by which a process gives memory back.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum DetachCause {
-    /// `munmap(2)`.
-    Munmap,
-    /// `mremap(2)`, of the old range and of a fixed new one.
-    Mremap,
-    /// `mmap(2)` with `MAP_FIXED`.
-    MapFixed,
-    /// `madvise(2)` with `MADV_DONTNEED` or the like: private memory only.
-    Madvise,
-    /// `brk(2)` downwards.
-    Brk,
-    /// `execve(2)`.
-    Exec,
-    /// `exit_group(2)`.
-    Exit,
-}
+use directory::ProcDir;
+use kind::FileSystems;
 
-/// The `mm` of another process.
+use crate::{Access, AddressSpace, DetachCause, Fault, Locked, PhysicalMemory, Run, SpaceId, Uid};
+
+/// The `mm` of another process: what it has mapped, who pays, whether it lives.
+///
+/// It ends with an exec, and when the last process that has it exits.
 #[derive(Debug)]
 pub struct Process {
-    id: SpaceId,
+    memory: Arc<PhysicalMemory>,
+    directory: ProcDir,
+    mm: Arc<Mm>,
+    systems: Arc<FileSystems>,
+    locked: Locked,
+    /// Owner of `/proc/PID` when the real user was last read: when it changes, so may have the user.
+    owner: AtomicU32,
+    user: AtomicU32,
+    /// The limit as last read, for when the process is gone.
+    memlock_limit: AtomicU64,
 }
 
 impl Process {
-    /// The process id by which it was first met.
+    fn open(memory: &Arc<PhysicalMemory>, systems: &Arc<FileSystems>, pid: i32) -> io::Result<Self> {
+        let directory = ProcDir::open(pid)?;
+        let mm = Mm::open(memory.new_space(), &directory)?;
+        let owner = directory.owner()?;
+        let user = directory.status_field("Uid:").unwrap_or(owner);
+        let limit = vm::memlock_limit(pid).unwrap_or(Some(0));
+        Ok(Self {
+            memory: memory.clone(),
+            directory,
+            mm: Arc::new(mm),
+            systems: systems.clone(),
+            locked: Locked::default(),
+            owner: AtomicU32::new(owner),
+            user: AtomicU32::new(user),
+            memlock_limit: AtomicU64::new(limit.unwrap_or(u64::MAX)),
+        })
+    }
+
+    /// The process (`tgid`) by which the `mm` was first met.
     pub fn pid(&self) -> i32 {
-        unimplemented!()
+        self.directory.pid()
     }
 
-    /// To be called before the process' own call of this kind continues.
+    /// To be called before the process' own call of this kind continues: what is pinned of the range goes on for DMA as it is
+    /// now, and the process' further use of these addresses is other memory.
     pub fn detach(&self, range: HvaRange, cause: DetachCause) {
-        unimplemented!("{range} {cause:?}")
+        self.memory.detach(&self.mm, range, cause);
     }
 
-    /// To be called before `execve` or `exit_group` continues: saves what is pinned, in case the `mm` goes.
-    pub fn leave(&self, cause: DetachCause) {
-        unimplemented!("{cause:?}")
+    /// To be called before `execve` or `exit_group` continues: what is pinned is saved, in case the `mm` goes.
+    pub fn prepare_leave(&self, cause: DetachCause) {
+        self.memory.prepare_leave(&self.mm, cause);
+    }
+
+    fn fault(&self, at: Hva, access: Access) -> Fault {
+        match self.mm.maps().at_or_above(at) {
+            Err(maps::Gone) => Fault::Gone,
+            Ok(Some(vma)) if vma.range.contains(at) => Fault::Denied { at, access },
+            Ok(_) => Fault::Unmapped(at),
+        }
     }
 }
 
 impl AddressSpace for Process {
     fn id(&self) -> SpaceId {
-        self.id
+        self.mm.id()
     }
 
     fn user(&self) -> Uid {
-        unimplemented!()
+        if let Ok(owner) = self.directory.owner()
+            && self.owner.swap(owner, Ordering::Relaxed) != owner
+            && let Some(user) = self.directory.status_field("Uid:")
+        {
+            self.user.store(user, Ordering::Relaxed);
+        }
+        Uid(self.user.load(Ordering::Relaxed))
     }
 
     fn read(&self, from: Hva, into: &mut [u8]) -> Result<(), Fault> {
-        unimplemented!("{from} {into:?}")
+        match vm::read(self.pid(), from, into) {
+            done if done == into.len() => Ok(()),
+            done => Err(self.fault(Hva::new(from.get() + done as u64), Access::Read)),
+        }
     }
 
     fn write(&self, to: Hva, from: &[u8]) -> Result<(), Fault> {
-        unimplemented!("{to} {from:?}")
+        match vm::write(self.pid(), to, from) {
+            done if done == from.len() => Ok(()),
+            done => Err(self.fault(Hva::new(to.get() + done as u64), Access::Write)),
+        }
     }
 
     fn resolve(&self, pages: HvaRange, access: Access) -> Result<Vec<Run>, Fault> {
-        unimplemented!("{pages} {access:?}")
+        self.resolve_pages(pages, access)
     }
 
     fn is_alive(&self) -> bool {
-        unimplemented!()
+        self.mm.is_alive()
     }
 
     fn memlock_limit(&self) -> Option<u64> {
-        unimplemented!()
+        if let Ok(limit) = vm::memlock_limit(self.pid()) {
+            let limit = limit.unwrap_or(u64::MAX);
+            self.memlock_limit.store(limit, Ordering::Relaxed);
+        }
+        let limit = self.memlock_limit.load(Ordering::Relaxed);
+        (limit != u64::MAX).then_some(limit)
     }
 
     fn locked(&self) -> &Locked {
-        unimplemented!()
+        &self.locked
     }
 }
 
-/// The processes of one machine, by process id.
-#[derive(Debug)]
-pub struct Processes {}
-
-impl Processes {
-    /// No processes yet.
-    pub fn new(memory: &Arc<PhysicalMemory>) -> Arc<Self> {
-        unimplemented!("{memory:?}")
-    }
-
-    /// The memory of the process with this id (`tgid`) now: the same object as before unless it has executed or is another process.
-    ///
-    /// # Errors
-    /// When the process is gone or may not be looked at.
-    pub fn get(&self, pid: i32) -> io::Result<Arc<Process>> {
-        unimplemented!("{pid}")
-    }
-
-    /// To be called before an `execve` of this process continues.
-    pub fn execing(&self, pid: i32) {
-        unimplemented!("{pid}")
-    }
-
-    /// To be called when this process is known to have exited.
-    pub fn exited(&self, pid: i32) {
-        unimplemented!("{pid}")
-    }
-
-    /// All known processes whose memory is alive.
-    pub fn live(&self) -> Vec<Arc<Process>> {
-        unimplemented!()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -135,7 +135,6 @@ impl<const GRANULE_LOG2: u8> Amd<GRANULE_LOG2> {
 
     #[inline]
     fn prot(entry: u64) -> Prot {
-        #[expect(clippy::cast_possible_truncation, reason = "only two bits are kept")]
         let bits = (entry >> PERMISSION_SHIFT) as u32;
         Prot::from_bits_retain(bits) & Prot::RW
     }

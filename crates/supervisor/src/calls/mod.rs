@@ -1,6 +1,17 @@
 //! The trapped system calls, one family a module.
 
+mod access;
 mod ioctl;
+mod memory;
+mod mmap;
+mod open;
+mod path;
+mod readlink;
+mod stat;
+mod status;
+mod transfer;
+
+pub(crate) use stat::HostFiles;
 
 use std::sync::Arc;
 
@@ -8,8 +19,9 @@ use swiommu_abi::Errno;
 use swiommu_files::{FdNumber, Paths, Refusal};
 
 use crate::client::Client;
-use crate::config::Capabilities;
+use crate::config::{Capabilities, MemoryWatch};
 use crate::listener::{Listener, Notification, Reply};
+use crate::paths::Names;
 use crate::table::{Served, Table};
 use crate::threads::{Thread, Threads};
 
@@ -20,7 +32,10 @@ pub(crate) struct Service {
     pub(crate) table: Table,
     pub(crate) threads: Threads,
     pub(crate) paths: Arc<Paths>,
+    pub(crate) names: Names,
+    pub(crate) host: HostFiles,
     pub(crate) capabilities: Capabilities,
+    pub(crate) memory_watch: MemoryWatch,
 }
 
 impl Service {
@@ -28,7 +43,44 @@ impl Service {
     pub(crate) fn serve(&self, notification: &Notification) -> Reply {
         match notification.number {
             libc::SYS_ioctl => self.ioctl(notification),
-            _ => Reply::Continue,
+            libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => {
+                self.open(notification)
+            }
+            libc::SYS_stat
+            | libc::SYS_lstat
+            | libc::SYS_fstat
+            | libc::SYS_newfstatat
+            | libc::SYS_statx => self.stat(notification),
+            libc::SYS_access | libc::SYS_faccessat | libc::SYS_faccessat2 => {
+                self.access(notification)
+            }
+            libc::SYS_readlink | libc::SYS_readlinkat => self.readlink(notification),
+            libc::SYS_mmap => {
+                let reply = self.mmap(notification);
+                if reply == Reply::Continue && self.memory_watch == MemoryWatch::On {
+                    self.gives_back(notification)
+                } else {
+                    reply
+                }
+            }
+            libc::SYS_munmap
+            | libc::SYS_mremap
+            | libc::SYS_madvise
+            | libc::SYS_brk
+            | libc::SYS_shmdt => self.gives_back(notification),
+            libc::SYS_execve | libc::SYS_execveat => {
+                if let Ok(thread) = self.threads.of(&self.listener, notification) {
+                    self.threads.executing(&thread);
+                }
+                Reply::Continue
+            }
+            libc::SYS_exit_group => {
+                if let Ok(thread) = self.threads.of(&self.listener, notification) {
+                    self.threads.exiting(&thread);
+                }
+                Reply::Continue
+            }
+            _ => self.transfer(notification),
         }
     }
 

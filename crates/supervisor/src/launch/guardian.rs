@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, setpgid,
-    waitpid,
+    wait,
 };
 
 use super::{Plan, client};
@@ -91,7 +91,7 @@ fn watch(first: i32, channel: &OwnedFd, supervisor: &OwnedFd, children: &OwnedFd
 fn reap(first: i32, channel: &OwnedFd) -> bool {
     let options = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
     loop {
-        match waitpid(None, options) {
+        match wait(options) {
             Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == first => {
                 report(status, channel);
             }
@@ -149,7 +149,7 @@ pub(crate) fn kill_children() {
             let _ = kill_process(child, Signal::KILL);
         }
         loop {
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) | Err(Errno::INTR) => {}
                 Ok(None) => break,
                 Err(_) => return,

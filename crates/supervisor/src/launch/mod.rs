@@ -15,9 +15,11 @@ pub(crate) use program::Program;
 
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 
-use crate::channel;
+use crate::channel::{self, Message};
 use crate::config::NewPrivileges;
 use crate::error::Error;
 use crate::signals::Mask;
@@ -35,7 +37,7 @@ pub(crate) struct Plan<'a> {
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// Where the guardian and the client report. The tree is killed when it is closed.
-    control: Option<OwnedFd>,
+    control: OwnedFd,
     guardian: Pid,
 }
 
@@ -52,7 +54,7 @@ impl Tree {
             0 => guardian::run(plan, theirs, supervisor),
             pid => match Pid::from_raw(pid).filter(|_| pid > 0) {
                 Some(guardian) => Ok(Self {
-                    control: Some(ours),
+                    control: ours,
                     guardian,
                 }),
                 None => Err(Error::host("cannot start a process")(
@@ -63,20 +65,36 @@ impl Tree {
     }
 
     /// Where the guardian and the client report.
-    pub(crate) fn control(&self) -> Option<&OwnedFd> {
-        self.control.as_ref()
+    pub(crate) fn control(&self) -> &OwnedFd {
+        &self.control
+    }
+
+    /// The next report; `None` when the guardian is gone.
+    pub(crate) fn receive(&self) -> Result<Option<Message>, Error> {
+        channel::receive(&self.control).map_err(Error::host("cannot hear from the guardian"))
     }
 
     /// The guardian's process id.
     pub(crate) fn guardian(&self) -> Pid {
         self.guardian
     }
+
+    /// Waits for the guardian's end: whether it found nothing left to guard.
+    pub(crate) fn guardian_ended_well(&self) -> bool {
+        loop {
+            match waitpid(Some(self.guardian), WaitOptions::empty()) {
+                Err(Errno::INTR) => {}
+                Ok(Some((_, status))) => return status.exit_status() == Some(0),
+                Ok(None) | Err(_) => return false,
+            }
+        }
+    }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // The guardian kills the tree when it sees this end closed, and exits when nothing is left.
-        drop(self.control.take());
-        while let Err(rustix::io::Errno::INTR) = waitpid(Some(self.guardian), WaitOptions::empty()) {}
+        // The guardian kills the tree when it sees this end shut, and exits when nothing is left.
+        let _ = shutdown(&self.control, Shutdown::Both);
+        self.guardian_ended_well();
     }
 }

@@ -1,6 +1,6 @@
 //! Entries bit by bit: what the Linux 7.3 page-table code writes for the same calls.
 //!
-//! Tables are allocated one after the other from 0x1_0000_0000, the root first.
+//! Tables are allocated one after the other from `0x1_0000_0000`, the root first.
 
 use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSize, PageSizes};
 use swiommu_pgtable::fmt::{Amdv1, MockAmdv1};
@@ -25,7 +25,7 @@ fn map<F: Format>(table: &PageTable<F, &HeapTables>, (iova, pa, len, prot): Map)
     let replaced = table
         .map(Iova::new(iova), memory, prot, PageSizes::ALL)
         .unwrap();
-    assert!(replaced.is_none());
+    assert!(replaced.replaced().is_none());
 }
 
 #[track_caller]

@@ -1,0 +1,125 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// IOMMUFD in user space.
+///
+/// Gives an unmodified program a /dev/iommu, on a machine with no IOMMU, no root and no kernel module. Behind it the
+/// kernel's own mock IOMMU keeps real page tables; errno by errno it answers as Linux 7.3 does.
+#[derive(Debug, Parser)]
+#[command(name = "swiommu", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program that finds a /dev/iommu
+    Run(RunOptions),
+    /// See what it does: a small client goes through the objects of IOMMUFD, call by call
+    Try(TryOptions),
+    /// Tell what this host offers, what each lack costs, and how to mend it
+    Doctor,
+    /// The client of `swiommu try`
+    #[command(hide = true)]
+    TryClient,
+}
+
+/// Run a program that finds a /dev/iommu.
+///
+/// The program is not changed: its system calls on /dev/iommu and /dev/vfio/vfio, and those of every process that it starts,
+/// are answered by swiommu, and all others run natively. Its exit code is passed through; if a signal kills it, the code is 128
+/// and the signal's number. swiommu's own failures end with 125, a program that cannot be executed with 126, one that is not
+/// found with 127, as env(1) has it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swiommu run -- ./my-vmm-tests
+  swiommu run --trace calls.jsonl -- cargo test
+  swiommu run --memlock enforce --grant sys_resource -- ./iommufd")]
+pub(crate) struct RunOptions {
+    /// What happens when the program pins more memory than its RLIMIT_MEMLOCK
+    #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
+    pub(crate) memlock: Memlock,
+
+    /// Let the program have this capability where IOMMUFD asks for it; may be repeated
+    ///
+    /// Without it, the program's own capabilities count.
+    #[arg(long, value_parser = capability, value_name = "CAPABILITY")]
+    pub(crate) grant: Vec<Grant>,
+
+    /// Keep the last content of memory that the program gives back while it is mapped for DMA
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) watch_memory: Watch,
+
+    /// Write every call as one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) logging: LogOptions,
+
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogOptions {
+    /// Say more on standard error: -v what happens, -vv why
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// What to log, such as `debug` or `swiommu_supervisor=trace`; the variable `SWIOMMU_LOG` does the same
+    #[arg(long, value_name = "FILTER", env = "SWIOMMU_LOG")]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TryOptions {
+    /// Also write every call as one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Memlock {
+    /// The mapping succeeds, and the log says which limit a real host needs
+    #[default]
+    Report,
+    /// The mapping fails with ENOMEM, as on a real host
+    Enforce,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Watch {
+    /// munmap, mremap, mmap with MAP_FIXED, madvise and brk are looked at first
+    #[default]
+    On,
+    /// They run natively; DMA may then reach whoever owns the address next
+    Off,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Grant {
+    IpcLock,
+    SysResource,
+    SysRawio,
+    All,
+}
+
+/// Accepts `CAP_SYS_RESOURCE` as well as `sys_resource`, in either case.
+fn capability(name: &str) -> Result<Grant, String> {
+    let name = name.to_ascii_lowercase();
+    match name.strip_prefix("cap_").unwrap_or(&name) {
+        "ipc_lock" => Ok(Grant::IpcLock),
+        "sys_resource" => Ok(Grant::SysResource),
+        "sys_rawio" => Ok(Grant::SysRawio),
+        "all" => Ok(Grant::All),
+        _ => Err("IOMMUFD asks for ipc_lock, sys_resource and sys_rawio; or `all`".to_owned()),
+    }
+}

@@ -1,0 +1,72 @@
+//! `swiommu try`: the main job in one command.
+//!
+//! A small client is run under supervision as any program would be. What is printed is its trace, and the object graph whenever
+//! a device has come to be attached somewhere else: nothing is told that did not happen.
+
+use std::collections::BTreeSet;
+use std::io::{Stdout, stdout};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use swiommu_inspect::{Call, Sink, Story, diagram, traced};
+use swiommu_iommufd::{Node, ObjectId};
+use swiommu_machine::{Contexts, Description};
+use swiommu_mem::Processes;
+use swiommu_supervisor::Config;
+
+use crate::args::TryOptions;
+use crate::run::{machine, trace_file};
+
+/// Prints calls, and the graph when attachments change.
+#[derive(Debug)]
+struct Tour {
+    story: Story<Stdout>,
+    contexts: Arc<Contexts>,
+    attachments: Mutex<BTreeSet<(ObjectId, ObjectId)>>,
+}
+
+impl Sink for Tour {
+    fn record(&self, call: &Call) {
+        self.story.record(call);
+        let nodes: Vec<Node> = self.contexts.open().iter().flat_map(|c| c.graph()).collect();
+        let now = attachments(&nodes);
+        let mut before = self.attachments.lock();
+        if !now.is_subset(&before) {
+            println!("\n{}", diagram(&nodes));
+        }
+        *before = now;
+    }
+}
+
+/// Which device is attached to which page table.
+fn attachments(nodes: &[Node]) -> BTreeSet<(ObjectId, ObjectId)> {
+    let devices = nodes.iter().filter(|node| node.type_name == "DEVICE");
+    devices.flat_map(|node| node.refers_to.iter().map(|r| (node.id, r.to))).collect()
+}
+
+/// Runs the client and shows what it does.
+pub(crate) fn show(options: &TryOptions) -> anyhow::Result<u8> {
+    let machine = machine(&Description::default())?;
+    let tour = Tour {
+        story: Story::new(stdout()),
+        contexts: machine.contexts().clone(),
+        attachments: Mutex::default(),
+    };
+    let mut paths = traced(machine.paths(), &(Arc::new(tour) as Arc<dyn Sink>));
+    if let Some(path) = &options.trace {
+        paths = traced(&paths, &trace_file(path)?);
+    }
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let spaces = Processes::new(machine.memory());
+    let mut config = Config::new(own, Arc::new(paths), spaces);
+    config.arguments = vec!["try-client".into()];
+    let outcome = swiommu_supervisor::run(config)?;
+    Ok(outcome.exit_code())
+}
+
+/// What the client does.
+pub(crate) fn client() -> anyhow::Result<u8> {
+    swiommu_client::tour()?;
+    Ok(0)
+}

@@ -1,0 +1,108 @@
+//! The objects of a context as a graph, for people to look at.
+
+use swiommu_iommu::DomainFeatures;
+
+use crate::Context;
+use crate::hwpt::HwptPaging;
+use crate::ioas::Ioas;
+use crate::object::{Headed, Object, ObjectId};
+
+/// One object as it is at a moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Its number.
+    pub id: ObjectId,
+    /// The kernel's name of its type, such as `HWPT_PAGING`.
+    pub type_name: &'static str,
+    /// What it refers to, and as what.
+    pub refers_to: Vec<Reference>,
+    /// The essential numbers, each with its name.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+/// An arrow of the graph.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reference {
+    /// The object referred to.
+    pub to: ObjectId,
+    /// As what: empty where the types say it all, `PASID 0x1` for an attachment by PASID.
+    pub label: String,
+}
+
+impl Reference {
+    fn plain(to: ObjectId) -> Self {
+        Self {
+            to,
+            label: String::new(),
+        }
+    }
+}
+
+impl Context {
+    /// All objects in ascending order of their numbers.
+    pub fn graph(&self) -> Vec<Node> {
+        self.state.objects.list().iter().map(node).collect()
+    }
+}
+
+fn node(object: &Object) -> Node {
+    let (refers_to, facts) = match object {
+        Object::Ioas(ioas) => (Vec::new(), ioas_facts(ioas)),
+        Object::Paging(hwpt) => (
+            vec![Reference::plain(hwpt.ioas.header().id())],
+            paging_facts(hwpt),
+        ),
+        Object::Nested(hwpt) => {
+            let facts = vec![("driver", hwpt.domain.driver().to_owned())];
+            (vec![Reference::plain(hwpt.parent.header().id())], facts)
+        }
+        Object::Device(device) => {
+            let attachments = device.group.attachments_of(device);
+            let refers_to = attachments.into_iter().map(|(pasid, to)| {
+                let label = if pasid.is_none() {
+                    String::new()
+                } else {
+                    pasid.to_string()
+                };
+                Reference { to, label }
+            });
+            (
+                refers_to.collect(),
+                vec![("driver", device.endpoint.unit().driver().to_owned())],
+            )
+        }
+        Object::Access(access) => (
+            access
+                .attached_to()
+                .map(Reference::plain)
+                .into_iter()
+                .collect(),
+            Vec::new(),
+        ),
+        Object::Driver(_) => (Vec::new(), Vec::new()),
+    };
+    let id = object.header().id();
+    Node {
+        id,
+        type_name: object.type_name(),
+        refers_to,
+        facts,
+    }
+}
+
+fn ioas_facts(ioas: &Ioas) -> Vec<(&'static str, String)> {
+    let (areas, bytes) = ioas.usage();
+    vec![
+        ("areas", areas.to_string()),
+        ("bytes", format!("{bytes:#x}")),
+    ]
+}
+
+fn paging_facts(hwpt: &HwptPaging) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("origin", hwpt.origin.to_string())];
+    if hwpt.domain.features().contains(DomainFeatures::NEST_PARENT) {
+        facts.push(("nesting", "parent".to_owned()));
+    }
+    facts.push(("aperture", hwpt.domain.aperture().to_string()));
+    facts
+}

@@ -1,0 +1,241 @@
+//! Pinning and unpinning.
+
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use smallvec::SmallVec;
+use swiommu_addr::{Address, Hva, HvaRange, PaRange};
+
+use super::{Held, OffsetRange, Pages, PinError, Runs, State};
+use crate::extents::Piece;
+use crate::file::reopen;
+use crate::physical::{Exhausted, Wanted, push_run};
+use crate::{AddressSpace, Fault, FileKind, FileOffset, FileRange, MemFile, PAGE, Run};
+
+/// The memory behind a range of positions.
+pub(super) struct Gathered {
+    /// Exactly the bytes asked for.
+    pub(super) runs: Runs,
+    /// The whole pages that are not pinned yet, each run with its position.
+    new: SmallVec<[(u64, Run); 1]>,
+}
+
+impl Pages {
+    /// Adds one user to every page that `range` touches; pages that had none are resolved, pinned and charged. All or nothing.
+    ///
+    /// Returns the memory behind exactly the bytes of `range`.
+    ///
+    /// # Errors
+    /// [`PinError`]; nothing has changed then.
+    pub fn pin(&self, range: OffsetRange) -> Result<Runs, PinError> {
+        let pinned = self.try_pin(range);
+        if pinned != Err(PinError::Fault(Fault::Exhausted)) {
+            return pinned;
+        }
+        // Windows that nothing uses may stand in the way.
+        self.memory.close_idle();
+        self.try_pin(range)
+    }
+
+    fn try_pin(&self, range: OffsetRange) -> Result<Runs, PinError> {
+        let positions = self.positions(range).ok_or(PinError::OutOfRange)?;
+        let mut state = self.state.lock();
+        let _nothing_closes = self.memory.census();
+        let found = self.gather(&state, &positions)?;
+        if !found.new.is_empty() {
+            let new = found.new.iter().map(|(_, run)| run.memory);
+            let accounts = self.memory.accounts();
+            accounts.charge(&*state.owner, state.user, self.accounting, page_count(new.clone()))?;
+            self.memory.pin(new);
+        }
+        state.add_user(whole_pages(&positions), &found.new);
+        Ok(found.runs)
+    }
+
+    /// Takes one user from every page that `range` touches. Pages that have none left are unpinned and uncharged.
+    ///
+    /// Never fails: a range or page that is not pinned is logged and left alone.
+    pub fn unpin(&self, range: OffsetRange) {
+        let Some(positions) = self.positions(range) else {
+            tracing::error!(%range, "unpinned bytes that the pages object does not have");
+            return;
+        };
+        let mut state = self.state.lock();
+        let mut freed: SmallVec<[PaRange; 2]> = SmallVec::new();
+        let mut strange = false;
+        state.held.update(whole_pages(&positions), |piece| {
+            let Some(held) = piece.value else {
+                strange = true;
+                return None;
+            };
+            let users = NonZeroU32::new(held.users.get() - 1);
+            if users.is_none() {
+                freed.push(memory(&piece, held));
+            }
+            users.map(|users| Held { users, ..held })
+        });
+        if strange {
+            tracing::error!(%range, "unpinned pages that were not pinned");
+        }
+        self.give_back(&state, &freed);
+    }
+
+    pub(super) fn unpin_all(&mut self) {
+        let state = self.state.lock();
+        let held = state.held.overlapping(0..=u64::MAX);
+        let freed: SmallVec<[PaRange; 2]> = held
+            .filter_map(|held| PaRange::from_len(held.value.pa, held.last - held.first + 1))
+            .collect();
+        self.give_back(&state, &freed);
+    }
+
+    fn give_back(&self, state: &State, freed: &[PaRange]) {
+        if !freed.is_empty() {
+            self.memory.unpin(freed);
+            let count = page_count(freed.iter().copied());
+            let accounts = self.memory.accounts();
+            accounts.uncharge(state.owner.locked(), state.user, self.accounting, count);
+        }
+    }
+
+    /// The memory behind exactly the bytes of `range`, or `None` when a page of it is not pinned.
+    pub fn runs(&self, range: OffsetRange) -> Option<Runs> {
+        let positions = self.positions(range)?;
+        let mut runs = Runs::new();
+        for piece in self.state.lock().held.cover(whole_pages(&positions)) {
+            let held = piece.value?;
+            push_run(&mut runs, memory(&piece, held), held.page);
+        }
+        Some(trim(runs, &positions))
+    }
+
+    /// The virtual addresses or file offsets of a range, if it lies in the object.
+    pub(super) fn positions(&self, range: OffsetRange) -> Option<RangeInclusive<u64>> {
+        if range.last().get() >= self.len.get() {
+            return None;
+        }
+        let first = self.start.checked_add(range.start().get())?;
+        let last = self.start.checked_add(range.last().get())?;
+        Some(first..=last)
+    }
+
+    /// The pinned pages of a range, and what the others are now.
+    pub(super) fn gather(
+        &self,
+        state: &State,
+        positions: &RangeInclusive<u64>,
+    ) -> Result<Gathered, PinError> {
+        let mut runs = Runs::new();
+        let mut new = SmallVec::new();
+        for piece in state.held.cover(whole_pages(positions)) {
+            if let Some(held) = piece.value {
+                push_run(&mut runs, memory(&piece, held), held.page);
+                continue;
+            }
+            let mut at = piece.first;
+            for run in self.resolve(&state.owner, piece.first, piece.last)? {
+                push_run(&mut runs, run.memory, run.page);
+                new.push((at, run));
+                at = at.wrapping_add(run.memory.len_minus_one() + 1);
+            }
+        }
+        let runs = trim(runs, positions);
+        Ok(Gathered { runs, new })
+    }
+
+    /// Looks whole pages up where they come from.
+    fn resolve(
+        &self,
+        owner: &Arc<dyn AddressSpace>,
+        first: u64,
+        last: u64,
+    ) -> Result<Runs, PinError> {
+        if let Some(file) = &self.file {
+            return self.resolve_file(file, first, last);
+        }
+        let pages = HvaRange::new(Hva::new(first), Hva::new(last)).ok_or(PinError::OutOfRange)?;
+        Ok(owner.resolve(pages, self.access)?.into())
+    }
+
+    fn resolve_file(&self, file: &MemFile, first: u64, last: u64) -> Result<Runs, PinError> {
+        if file.kind() == FileKind::Other {
+            return Err(PinError::NotMemory);
+        }
+        let size = file.size().unwrap_or(0);
+        if last >= size {
+            return Err(PinError::BeyondEnd { size });
+        }
+        let wanted = Wanted {
+            id: file.id(),
+            page: file.kind().page(),
+            range: FileRange::new(FileOffset::new(first), FileOffset::new(last))
+                .ok_or(PinError::OutOfRange)?,
+            expected_size: size,
+        };
+        // The client may have opened it for reading only; what counts for DMA is the memory.
+        let open = || {
+            let file = file.as_fd();
+            reopen(file, OFlags::RDWR).or_else(|_| file.try_clone_to_owned()).ok()
+        };
+        let runs = self.memory.resolve_file(&wanted, None, open);
+        runs.map_err(|Exhausted| PinError::Fault(Fault::Exhausted))
+    }
+}
+
+impl State {
+    /// Adds one user to whole pages, of which `new` are those that have had none.
+    fn add_user(&mut self, pages: RangeInclusive<u64>, new: &[(u64, Run)]) {
+        if !self.held.is_empty() {
+            self.held.update(pages, |piece| {
+                piece.value.map(|held| Held {
+                    users: held.users.saturating_add(1),
+                    ..held
+                })
+            });
+        }
+        for (first, run) in new {
+            let held = Held {
+                pa: run.memory.start(),
+                users: NonZeroU32::MIN,
+                page: run.page,
+            };
+            let last = first + run.memory.len_minus_one();
+            self.held.update(*first..=last, |_| Some(held));
+        }
+    }
+}
+
+/// The positions of the pages that a range touches.
+fn whole_pages(positions: &RangeInclusive<u64>) -> RangeInclusive<u64> {
+    positions.start() & !PAGE.mask()..=positions.end() | PAGE.mask()
+}
+
+/// Cuts the runs of whole pages to the bytes asked for.
+fn trim(mut runs: Runs, positions: &RangeInclusive<u64>) -> Runs {
+    let before = positions.start() & PAGE.mask();
+    let after = PAGE.mask() - (positions.end() & PAGE.mask());
+    if let Some(first) = runs.first_mut()
+        && let Some(start) = first.memory.start().checked_add(before)
+        && let Some(memory) = PaRange::new(start, first.memory.last())
+    {
+        first.memory = memory;
+    }
+    if let Some(last) = runs.last_mut()
+        && let Some(end) = last.memory.last().checked_sub(after)
+        && let Some(memory) = PaRange::new(last.memory.start(), end)
+    {
+        last.memory = memory;
+    }
+    runs
+}
+
+fn memory(piece: &Piece<Held>, held: Held) -> PaRange {
+    let last = held.pa.wrapping_add(piece.last - piece.first);
+    PaRange::new(held.pa, last).unwrap_or_else(PaRange::full)
+}
+
+fn page_count(memory: impl Iterator<Item = PaRange>) -> u64 {
+    memory.map(|range| (range.len_minus_one() + 1) >> PAGE.log2()).sum()
+}

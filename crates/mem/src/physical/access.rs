@@ -1,0 +1,264 @@
+//! Reading and writing by physical address.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use swiommu_addr::{Address, Hva, Pa, PaRange, PageSize};
+
+use super::buffer::Buffer;
+use super::directory::Owner;
+use super::files::Alias;
+use super::slots::GIB;
+use super::{PhysicalMemory, Windows};
+use crate::process::{Mm, Unreachable};
+use crate::volatile::host_len;
+use crate::{FileId, PAGE};
+
+/// Memory that is not mapped here is copied in pieces of at most this many bytes, between which its meaning may change.
+const PIECE: PageSize = PageSize::from_log2(16);
+
+/// Why physical memory could not be read or written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// Nothing is at this address.
+    #[error("no memory at physical address {0}")]
+    NoMemory(Pa),
+    /// Its owner has exited or unmapped it, and nobody else has it.
+    #[error("the memory at physical address {0} is gone")]
+    Gone(Pa),
+    /// A page table of ours, which nobody writes by physical address.
+    #[error("physical address {0} belongs to a page table")]
+    Table(Pa),
+}
+
+/// What a physical address stands for when it is not mapped.
+enum Backing {
+    File {
+        id: FileId,
+        offset: u64,
+        descriptor: Option<Arc<OwnedFd>>,
+        aliases: Vec<Alias>,
+    },
+    Private {
+        mm: Weak<Mm>,
+        hva: Hva,
+    },
+}
+
+/// A place in a file.
+#[derive(Clone, Copy)]
+struct FileAt {
+    id: FileId,
+    offset: u64,
+}
+
+impl PhysicalMemory {
+    /// Copies memory out. Powers of two up to 8 bytes at their natural alignment are read at once where the memory is mapped.
+    ///
+    /// # Errors
+    /// [`AccessError`]; some bytes may have been copied.
+    pub fn read(&self, from: Pa, into: &mut [u8]) -> Result<(), AccessError> {
+        self.copy(from, &mut Buffer::Into(into))
+    }
+
+    /// Copies memory in. Powers of two up to 8 bytes at their natural alignment are written at once where the memory is mapped.
+    ///
+    /// # Errors
+    /// [`AccessError`]; some bytes may have been copied.
+    pub fn write(&self, to: Pa, from: &[u8]) -> Result<(), AccessError> {
+        self.copy(to, &mut Buffer::From(from))
+    }
+
+    #[inline]
+    pub(crate) fn copy(&self, start: Pa, buffer: &mut Buffer<'_>) -> Result<(), AccessError> {
+        let Some(memory) = PaRange::from_len(start, buffer.len() as u64) else {
+            return if buffer.len() == 0 {
+                Ok(())
+            } else {
+                Err(AccessError::NoMemory(start))
+            };
+        };
+        if let Some(slice) = self.region.slice(memory) {
+            buffer.copy_slice(slice);
+            return Ok(());
+        }
+        self.copy_pieces(memory, buffer)
+    }
+
+    #[cold]
+    fn copy_pieces(&self, memory: PaRange, buffer: &mut Buffer<'_>) -> Result<(), AccessError> {
+        let mut at = memory.start();
+        loop {
+            let within = memory.intersection(piece(at, PIECE)).unwrap_or(memory);
+            let done = host_len(at.get() - memory.start().get());
+            let copied = self.copy_piece(within, &mut buffer.part(done, length(within)))?;
+            match within.start().checked_add(copied) {
+                Some(next) if next <= memory.last() => at = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Copies the beginning of a piece; returns how much.
+    fn copy_piece(&self, memory: PaRange, buffer: &mut Buffer<'_>) -> Result<u64, AccessError> {
+        let start = memory.start();
+        let whole = memory.len_minus_one() + 1;
+        if let Some(slice) = self.region.slice(memory) {
+            buffer.copy_slice(slice);
+            return Ok(whole);
+        }
+        if self.region.is_table(start) {
+            self.copy_table(memory, buffer)?;
+            return Ok(whole);
+        }
+        let windows = self.windows.read();
+        let page = memory.intersection(piece(start, PAGE)).unwrap_or(memory);
+        let backing = windows.backing(start).ok_or(AccessError::NoMemory(start))?;
+        let here = match &backing {
+            Backing::Private { .. } if !windows.snapshots.overlaps(memory) => memory,
+            Backing::File { .. } | Backing::Private { .. } => page,
+        };
+        let kept = windows.snapshots.get(here, false, &self.region);
+        drop(windows);
+        if let Some(kept) = kept {
+            buffer.part(0, length(here)).copy_slice(kept);
+            return Ok(here.len_minus_one() + 1);
+        }
+        let (here, copied) = match backing {
+            Backing::Private { mm, hva } => {
+                let mut buffer = buffer.part(0, length(here));
+                (here, self.copy_private(here, &mut buffer, &mm, hva))
+            }
+            Backing::File {
+                descriptor: Some(file),
+                offset,
+                ..
+            } if buffer.copy_file(&file, offset) => (memory, Ok(())),
+            Backing::File {
+                id,
+                offset,
+                aliases,
+                ..
+            } => {
+                let file = FileAt { id, offset };
+                (page, self.copy_alias(page, &mut buffer.part(0, length(page)), file, &aliases))
+            }
+        };
+        match copied {
+            Ok(()) => Ok(here.len_minus_one() + 1),
+            Err(Unreachable::Unmapped) => Err(AccessError::Gone(start)),
+            Err(Unreachable::Gone) => {
+                let windows = self.windows.read();
+                let kept = windows.snapshots.get(page, true, &self.region);
+                let kept = kept.ok_or(AccessError::Gone(start))?;
+                buffer.part(0, length(page)).copy_slice(kept);
+                Ok(page.len_minus_one() + 1)
+            }
+        }
+    }
+
+    /// Copies within private memory.
+    fn copy_private(
+        &self,
+        memory: PaRange,
+        buffer: &mut Buffer<'_>,
+        mm: &Weak<Mm>,
+        at: Hva,
+    ) -> Result<(), Unreachable> {
+        let mm = mm.upgrade().ok_or(Unreachable::Gone)?;
+        self.copy_mm(memory, buffer, &mm, at)
+    }
+
+    /// Copies within one page of a file by the memory of a process that maps it.
+    fn copy_alias(
+        &self,
+        page: PaRange,
+        buffer: &mut Buffer<'_>,
+        file: FileAt,
+        aliases: &[Alias],
+    ) -> Result<(), Unreachable> {
+        let mut copy = |alias: &Alias| {
+            let at = alias.address_of(file.offset)?;
+            let mm = alias.mm.upgrade()?;
+            let is_there = mm.maps_file_at(at, file.id, file.offset);
+            is_there.then(|| self.copy_mm(page, buffer, &mm, at).ok())?
+        };
+        if aliases.iter().any(|alias| copy(alias).is_some()) {
+            return Ok(());
+        }
+        let search = self.search().ok_or(Unreachable::Gone)?;
+        let found = search.find(file.id, file.offset, None).ok_or(Unreachable::Gone)?;
+        copy(&found).ok_or(Unreachable::Gone)?;
+        if let Some(window) = self.windows.write().files.get_mut(&file.id) {
+            window.offer(None, Some(found));
+        }
+        Ok(())
+    }
+
+    /// Copies by the memory of a process, unless that has been given back meanwhile.
+    fn copy_mm(
+        &self,
+        memory: PaRange,
+        buffer: &mut Buffer<'_>,
+        mm: &Mm,
+        at: Hva,
+    ) -> Result<(), Unreachable> {
+        let _not_given_back = mm.gate().read();
+        if self.has_snapshots.load(Ordering::Relaxed) {
+            let windows = self.windows.read();
+            if let Some(kept) = windows.snapshots.get(memory, false, &self.region) {
+                buffer.copy_slice(kept);
+                return Ok(());
+            }
+        }
+        buffer.copy_mm(mm, at)
+    }
+
+    /// Reads page-table memory, word by word.
+    fn copy_table(&self, memory: PaRange, buffer: &mut Buffer<'_>) -> Result<(), AccessError> {
+        let start = memory.start();
+        let Buffer::Into(bytes) = buffer else {
+            return Err(AccessError::Table(start));
+        };
+        for (n, byte) in bytes.iter_mut().enumerate() {
+            let at = start.wrapping_add(n as u64);
+            let word = at.align_down(PageSize::from_log2(3));
+            let words = self.region.words(word, 8).ok_or(AccessError::NoMemory(at))?;
+            let word = words[0].load(Ordering::Relaxed).to_ne_bytes();
+            *byte = word[host_len(at.get() & 7)];
+        }
+        Ok(())
+    }
+}
+
+impl Windows {
+    fn backing(&self, pa: Pa) -> Option<Backing> {
+        let within = pa.get() & (GIB - 1);
+        Some(match self.directory.owner(pa.get())? {
+            Owner::File { id, offset } => {
+                let window = self.files.get(&id)?;
+                Backing::File {
+                    id,
+                    offset: offset + within,
+                    descriptor: window.descriptor(),
+                    aliases: window.aliases().to_vec(),
+                }
+            }
+            Owner::Private { space, hva } => Backing::Private {
+                mm: self.privates.get(&space)?.mm().clone(),
+                hva: Hva::new(hva + within),
+            },
+        })
+    }
+}
+
+/// The `size`-aligned piece of the address space that contains `at`.
+fn piece(at: Pa, size: PageSize) -> PaRange {
+    PaRange::new(at, at).map_or_else(PaRange::full, |one| one.align_out(size))
+}
+
+fn length(memory: PaRange) -> usize {
+    host_len(memory.len_minus_one() + 1)
+}

@@ -1,0 +1,7 @@
+//! Formats that exist only here, to show that the contract has room for what real ones need.
+
+mod arm;
+mod riscv;
+
+pub use arm::Arm;
+pub use riscv::Sv;

@@ -1,0 +1,79 @@
+//! Named one-line faults, to prove that the tests can fail.
+//!
+//! In a normal build [`Fault::is_on`] is `false` at compile time and nothing of this remains. Built with `--cfg sabotage`, the
+//! variable `SWIOMMU_SABOTAGE` names the one fault to commit; `.ci/sabotage` commits each in turn, and a fault that leaves every
+//! test green is an error.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident = $name:literal,)*) => {
+        /// A fault.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Fault {
+            $($(#[$doc])* $fault,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$fault),*];
+
+            /// The name that `SWIOMMU_SABOTAGE` chooses it by.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$fault => $name,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// The last leaf of a mapping is missing.
+    DropLeaf = "drop-leaf",
+    /// A page table keeps what is unmapped.
+    SkipUnmap = "skip-unmap",
+    /// A page is counted twice when it is pinned.
+    PinTwice = "pin-twice",
+    /// Unpinning forgets the last page.
+    KeepPin = "keep-pin",
+    /// The number of a destroyed object is not given out again.
+    KeepId = "keep-id",
+    /// A file is released one call late.
+    LateRelease = "late-release",
+    /// Automatic placement aligns to bytes.
+    WrongAlignment = "wrong-alignment",
+    /// A page table's aperture is not reserved.
+    IgnoreReserved = "ignore-reserved",
+    /// A read-only mapping becomes writable.
+    IgnoreReadOnly = "ignore-read-only",
+    /// A mapping that fails leaves its area behind.
+    KeepFailedArea = "keep-failed-area",
+    /// An unknown object is noticed before an unknown flag.
+    WrongErrnoOrder = "wrong-errno-order",
+    /// An automatic page table stays when its last device leaves.
+    KeepAutomatic = "keep-automatic",
+    /// Unmapping does not ask accesses to let go.
+    SkipNotify = "skip-notify",
+    /// A copy is charged again.
+    ChargeCopy = "charge-copy",
+}
+
+impl Fault {
+    /// Whether this fault shall be committed.
+    #[cfg(not(sabotage))]
+    #[inline]
+    pub const fn is_on(self) -> bool {
+        false
+    }
+
+    /// Whether this fault shall be committed.
+    #[cfg(sabotage)]
+    pub fn is_on(self) -> bool {
+        extern crate std;
+        static CHOSEN: std::sync::OnceLock<Option<std::string::String>> = std::sync::OnceLock::new();
+        let chosen = CHOSEN.get_or_init(|| std::env::var("SWIOMMU_SABOTAGE").ok());
+        chosen.as_deref() == Some(self.name())
+    }
+}

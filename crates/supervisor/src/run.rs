@@ -1,0 +1,212 @@
+//! One run, from the fork to the last release.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal,
+    set_child_subreaper,
+};
+
+use crate::calls::{HostFiles, Service};
+use crate::channel::{Message, Stage};
+use crate::config::Config;
+use crate::dispatch::Dispatchers;
+use crate::error::Error;
+use crate::filter;
+use crate::launch::{Plan, Program, Tree, kill_children};
+use crate::listener::Listener;
+use crate::probe;
+use crate::outcome::Outcome;
+use crate::paths::Names;
+use crate::signals::{Arrived, Signals};
+use crate::table::Table;
+use crate::threads::Threads;
+
+/// Runs the program until it and everything it started has ended, and says how the first process ended.
+///
+/// It forks, takes the signals of the process and becomes its subreaper, so it is meant for the main thread of a process that has
+/// no other children. On return all threads and processes of the run are gone and every served file is released.
+///
+/// # Errors
+/// See [`Error`]; its [`exit_code`](Error::exit_code) is the one that env(1) uses. Nothing of the tree is left then either.
+pub fn run(config: Config) -> Result<Outcome, Error> {
+    let program = Program::new(&config.program, &config.arguments)?;
+    let filter = filter::program(config.memory_watch);
+    let signals = Signals::take().map_err(Error::host("cannot take the signals"))?;
+    set_child_subreaper(Some(getpid())).map_err(Error::host("cannot become a subreaper"))?;
+
+    let tree = Tree::start(&Plan {
+        program: &program,
+        filter: &filter,
+        new_privileges: config.new_privileges,
+        mask: signals.before(),
+    })?;
+    let first = First::meet(&tree, &config.program)?;
+    let table = Table::new()?;
+    let service = Arc::new(Service {
+        listener: Listener::new(first.listener),
+        host: HostFiles::new(table.as_fd()),
+        table,
+        names: Names::new(&config.paths),
+        threads: Threads::new(config.spaces),
+        paths: config.paths,
+        capabilities: config.capabilities,
+        memory_watch: config.memory_watch,
+    });
+    // Dropped after the tree, on an error too: the threads end when the filter has no user left.
+    let dispatchers = Dispatchers::start(service.clone())
+        .map_err(Error::host("cannot start a thread"))?;
+    let outcome = Supervision {
+        tree: &tree,
+        signals: &signals,
+        service: &service,
+        client: &first.client,
+        program: &config.program,
+        outcome: None,
+    }
+    .go_on();
+    drop(tree);
+    drop(dispatchers);
+    service.table.complete_releases();
+    outcome
+}
+
+/// The first process, before it executes the program.
+struct First {
+    listener: OwnedFd,
+    client: OwnedFd,
+}
+
+impl First {
+    fn meet(tree: &Tree, program: &OsString) -> Result<Self, Error> {
+        loop {
+            match tree.receive()? {
+                Some(Message::Filtered { pid, listener }) => {
+                    let client = Pid::from_raw(pid)
+                        .ok_or(rustix::io::Errno::SRCH)
+                        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
+                        .map_err(Error::host("cannot open a pidfd of the program"))?;
+                    return Ok(Self { listener, client });
+                }
+                Some(Message::Failed { stage, errno }) => return Err(failure(stage, errno, program)),
+                Some(_) => {}
+                None => return Err(Error::GuardianDied),
+            }
+        }
+    }
+}
+
+fn failure(stage: Stage, errno: i32, program: &OsString) -> Error {
+    let cause = io::Error::from_raw_os_error(errno);
+    match (stage, errno) {
+        (Stage::Execute, libc::ENOENT) => Error::NotFound {
+            program: program.clone(),
+        },
+        (Stage::Execute, _) => Error::NotExecutable {
+            program: program.clone(),
+            cause,
+        },
+        (Stage::Filter, libc::EBUSY) => Error::Nested,
+        (Stage::Filter, libc::EINVAL | libc::ENOSYS) => Error::NoNotifications {
+            release: probe::kernel_release_name(),
+        },
+        (Stage::Filter, _) => Error::host("cannot install a seccomp filter")(cause),
+        (Stage::Fork, _) => Error::host("cannot start a process")(cause),
+        (Stage::Handover, _) => {
+            Error::host("cannot hand over the notification descriptor")(cause)
+        }
+    }
+}
+
+/// What the main thread does while the program runs: passes signals on, and waits for the end.
+struct Supervision<'a> {
+    tree: &'a Tree,
+    signals: &'a Signals,
+    service: &'a Service,
+    /// A pidfd of the first process.
+    client: &'a OwnedFd,
+    program: &'a OsString,
+    outcome: Option<Outcome>,
+}
+
+impl Supervision<'_> {
+    fn go_on(mut self) -> Result<Outcome, Error> {
+        loop {
+            let mut fds = [
+                PollFd::new(self.tree.control(), PollFlags::IN),
+                PollFd::new(self.signals, PollFlags::IN),
+                PollFd::new(&self.service.table, PollFlags::IN),
+            ];
+            if poll(&mut fds, None).is_err() {
+                continue;
+            }
+            let [control, signals, releases] = fds.map(|fd| !fd.revents().is_empty());
+            if releases {
+                self.service.table.complete_releases();
+            }
+            if signals {
+                while let Some(arrived) = self.signals.next() {
+                    if !self.pass_on(arrived) {
+                        return self.outcome.ok_or(Error::GuardianDied);
+                    }
+                }
+            }
+            if control {
+                match self.tree.receive()? {
+                    Some(Message::Ended { status }) => {
+                        self.outcome = Some(Outcome::from_wait_status(status));
+                    }
+                    Some(Message::Stopped { signal }) => stop_too(signal),
+                    Some(Message::Failed { stage, errno }) => {
+                        return Err(failure(stage, errno, self.program));
+                    }
+                    Some(Message::Filtered { .. }) => {}
+                    None => return self.end(),
+                }
+            }
+        }
+    }
+
+    /// The guardian is gone: because nothing is left to guard, or because it was killed.
+    fn end(self) -> Result<Outcome, Error> {
+        match (self.tree.guardian_ended_well(), self.outcome) {
+            (true, Some(outcome)) => Ok(outcome),
+            _ => {
+                kill_children();
+                Err(Error::GuardianDied)
+            }
+        }
+    }
+
+    /// Passes a signal on to the first process. `false` when that has ended, and the signal asks for the end of the rest.
+    fn pass_on(&self, arrived: Arrived) -> bool {
+        if self.outcome.is_some() {
+            return !matches!(
+                arrived.signal,
+                libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT
+            );
+        }
+        // The terminal's signals have reached the program natively; the guardian's is for us.
+        let guardian = self.tree.guardian().as_raw_nonzero().get();
+        if arrived.from_kernel || arrived.sender == guardian {
+            return true;
+        }
+        tracing::debug!(signal = arrived.signal, "passed on");
+        // SAFETY-free: numbers that signalfd reports are signals.
+        if let Some(signal) = Signal::from_named_raw(arrived.signal) {
+            let _ = pidfd_send_signal(self.client, signal);
+        }
+        true
+    }
+}
+
+/// When job control stops the program, its shell waits for us to stop too. We go on when the program does: the guardian sees to it.
+fn stop_too(signal: i32) {
+    if matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) {
+        let _ = kill_process(getpid(), Signal::STOP);
+    }
+}

@@ -1,0 +1,51 @@
+//! The supervisor's role.
+
+use std::fs;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use swiommu_supervisor::{CapabilitySource, Config, MemoryWatch, run};
+
+use crate::harness::Report;
+use crate::served;
+use crate::space::ProcessSpaces;
+
+pub(crate) fn main(program: &[String]) -> ExitCode {
+    let descriptors = entries("/proc/self/fd");
+    let spaces = Arc::new(ProcessSpaces::default());
+    let mut config = Config::new(
+        program.first().map_or("", String::as_str),
+        Arc::new(served::paths()),
+        spaces,
+    );
+    config.arguments = program.iter().skip(1).map(Into::into).collect();
+    if std::env::var_os("UNWATCHED").is_some() {
+        config.memory_watch = MemoryWatch::Off;
+    }
+    if std::env::var_os("GRANT").is_some() {
+        config.capabilities.sys_resource = CapabilitySource::Grant;
+    }
+    let result = run(config);
+    let report = Report {
+        opened: served::opened(),
+        alive: served::alive(),
+        threads: entries("/proc/self/task"),
+        descriptors: entries("/proc/self/fd").saturating_sub(descriptors),
+        children: fs::read_to_string("/proc/thread-self/children")
+            .map_or(0, |list| list.split_whitespace().count() as u64),
+    };
+    if let Some(path) = std::env::var_os("REPORT") {
+        fs::write(path, report.to_text()).expect("the report is written");
+    }
+    match result {
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
+        Err(error) => {
+            eprintln!("swiommu: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn entries(directory: &str) -> u64 {
+    fs::read_dir(directory).map_or(0, |entries| entries.count() as u64)
+}
