@@ -10,7 +10,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Gives an unmodified program a /dev/iommu, on a machine with no IOMMU, no root and no kernel module. Behind it the
 /// kernel's own mock IOMMU keeps real page tables; errno by errno it answers as Linux 7.3 does.
 #[derive(Debug, Parser)]
-#[command(name = "swiommu", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "swiommu",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

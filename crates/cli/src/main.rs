@@ -23,7 +23,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help that was asked for is no failure. Whether it can be printed changes nothing.
             let _ = error.print();
-            return if error.use_stderr() { OWN_FAILURE.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                OWN_FAILURE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let result = match cli.command {
@@ -40,7 +44,8 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("swiommu: {error:#}");
             let own = error.downcast_ref::<swiommu_supervisor::Error>();
-            own.map_or(OWN_FAILURE, swiommu_supervisor::Error::exit_code).into()
+            own.map_or(OWN_FAILURE, swiommu_supervisor::Error::exit_code)
+                .into()
         }
     }
 }

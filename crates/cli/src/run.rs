@@ -24,8 +24,10 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
         Some(path) => traced(machine.paths(), &trace_file(path)?),
         None => machine.paths().clone(),
     };
-    let (program, arguments) =
-        options.program.split_first().context("no program was given")?;
+    let (program, arguments) = options
+        .program
+        .split_first()
+        .context("no program was given")?;
     let config = Config {
         program: program.clone(),
         arguments: arguments.to_vec(),
@@ -35,7 +37,11 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
             Watch::Off => MemoryWatch::Off,
         },
         new_privileges: NewPrivileges::Deny,
-        ..Config::new(program.clone(), Arc::new(paths), Processes::new(machine.memory()))
+        ..Config::new(
+            program.clone(),
+            Arc::new(paths),
+            Processes::new(machine.memory()),
+        )
     };
     let outcome = swiommu_supervisor::run(config)?;
     report_memlock(&machine, options.memlock);
@@ -74,6 +80,8 @@ fn capabilities(grants: &[Grant]) -> Capabilities {
 fn report_memlock(machine: &Machine, policy: Memlock) {
     let needed = machine.memory().accounts().high_water();
     if matches!(policy, Memlock::Report) && needed > 0 {
-        tracing::info!("at most {needed} bytes were locked: a real host needs RLIMIT_MEMLOCK >= {needed}");
+        tracing::info!(
+            "at most {needed} bytes were locked: a real host needs RLIMIT_MEMLOCK >= {needed}"
+        );
     }
 }

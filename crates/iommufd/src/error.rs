@@ -133,6 +133,10 @@ pub enum Error {
     HwptFlags { flags: HwptFlags, why: &'static str },
     #[error("data_type and data_len must both be zero or both not")]
     DataTypeWithoutData,
+    #[error("the page table was not allocated for dirty tracking")]
+    NoDirtyTracking,
+    #[error("{range} is not made of whole pages of {granule}")]
+    DirtyRange { range: IovaRange, granule: PageSize },
     #[error("a nested page table needs driver data")]
     NestedWithoutData,
     #[error("the driver {driver} cannot nest on a page table")]
@@ -232,6 +236,7 @@ impl Error {
             | E::NotPasidCompatible(_)
             | E::PasidTooLarge { .. }
             | E::InterruptWindows(_)
+            | E::DirtyRange { .. }
             | E::Insert(InsertError::Reserved(_))
             | E::Place(PlaceError::Misaligned { .. })
             | E::Allow(_) => Errno::EINVAL,
@@ -244,6 +249,7 @@ impl Error {
             | E::NotServed(_)
             | E::HwptFlags { .. }
             | E::NestedWithoutData
+            | E::NoDirtyTracking
             | E::CannotNest { .. }
             | E::NoPasids { .. } => Errno::EOPNOTSUPP,
             E::Reserve(_) | E::NotAllowed(_) | E::AreaMisaligned { .. } => Errno::EADDRINUSE,

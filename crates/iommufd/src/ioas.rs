@@ -10,6 +10,7 @@
 mod area;
 mod copy;
 mod cut;
+mod dirty;
 mod map;
 mod owner;
 mod page_tables;
@@ -24,6 +25,7 @@ use swiommu_addr::{Iova, IovaRange, PageSize, PageSizes};
 use swiommu_iommu::PagingDomain;
 
 use area::Areas;
+pub(crate) use dirty::DirtyBits;
 pub use map::{MapRequest, MapSource, Placement};
 
 use crate::Error;

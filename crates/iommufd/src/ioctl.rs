@@ -1,6 +1,7 @@
 //! The ioctl entry (§1): finds the command, gets the struct, runs the command, writes the struct back.
 
 mod call;
+mod dirty;
 mod hwpt;
 mod ioas;
 mod option;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 pub use call::{Call, Outcome};
 use swiommu_abi::command::{Command, CommandSet, Route, classify};
-use swiommu_abi::{UapiStruct, hw_info, ioas as ioas_abi, option as option_abi};
+use swiommu_abi::{UapiStruct, dirty as dirty_abi, hw_info, ioas as ioas_abi, option as option_abi};
 use swiommu_addr::Hva;
 use swiommu_files::{Arg, Caller, Refusal};
 
@@ -72,6 +73,8 @@ fn run(call: &Call<'_>, command: &'static Command) -> Result<i32, Refusal> {
         option_abi::IOMMU_OPTION => typed(call, command, option::option),
         option_abi::IOMMU_VFIO_IOAS => typed(call, command, option::vfio_ioas),
         swiommu_abi::hwpt::IOMMU_HWPT_ALLOC => typed(call, command, hwpt::alloc),
+        dirty_abi::IOMMU_HWPT_SET_DIRTY_TRACKING => typed(call, command, dirty::set_tracking),
+        dirty_abi::IOMMU_HWPT_GET_DIRTY_BITMAP => typed(call, command, dirty::get_bitmap),
         hw_info::IOMMU_GET_HW_INFO => typed(call, command, hwpt::hw_info),
         _ => {
             let mut bytes = vec![0; command.full_size];

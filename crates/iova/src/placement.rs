@@ -109,18 +109,21 @@ impl Fit {
     };
 
     /// Where the request starts in a gap that starts at `start`.
+    #[inline]
     pub(crate) fn start(&self, start: u64) -> Option<u64> {
         let mask = self.alignment.mask();
         Some(start.checked_add(mask)? & !mask | self.offset)
     }
 
     /// Where the request starts in the gap `start..=last`, if it fits.
+    #[inline]
     pub(crate) fn start_in(&self, start: u64, last: u64) -> Option<u64> {
         let start = self.start(start)?;
         (last.checked_sub(start)? >= self.need).then_some(start)
     }
 
     /// The gap `start..=last`, if the request fits.
+    #[inline]
     pub(crate) fn found(&self, start: u64, last: u64) -> Option<(u64, u64)> {
         self.start_in(start, last).map(|_| (start, last))
     }

@@ -53,7 +53,9 @@ impl Accounts {
     /// Bytes charged to `user` now, in [`Accounting::User`] mode.
     pub fn charged(&self, user: Uid) -> u64 {
         let users = self.users.read();
-        let pages = users.get(&user).map_or(0, |pages| pages.load(Ordering::Relaxed));
+        let pages = users
+            .get(&user)
+            .map_or(0, |pages| pages.load(Ordering::Relaxed));
         pages * PAGE.bytes()
     }
 

@@ -63,7 +63,10 @@ impl<V: Value> ExtentMap<V> {
     }
 
     /// The extents that overlap `range`, clipped to it, in order.
-    pub(crate) fn overlapping(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = Extent<V>> {
+    pub(crate) fn overlapping(
+        &self,
+        range: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = Extent<V>> {
         let (first, last) = range.into_inner();
         let (one, tree) = match self {
             Self::One(extent) => (Some(*extent), None),
@@ -71,7 +74,10 @@ impl<V: Value> ExtentMap<V> {
         };
         let tree = tree.into_iter().flat_map(move |tree| {
             let before = tree.range(..first).next_back();
-            before.into_iter().chain(tree.range(first..=last)).map(as_extent)
+            before
+                .into_iter()
+                .chain(tree.range(first..=last))
+                .map(as_extent)
         });
         one.into_iter()
             .chain(tree)
@@ -162,7 +168,10 @@ impl<V: Value> ExtentMap<V> {
         alone
     }
 
-    #[expect(clippy::unnecessary_box_returns, reason = "it is boxed before and after")]
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "it is boxed before and after"
+    )]
     fn take_tree(&mut self) -> Box<Tree<V>> {
         match std::mem::take(self) {
             Self::Many(tree) => tree.unwrap_or_default(),

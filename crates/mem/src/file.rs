@@ -130,7 +130,10 @@ impl FileKind {
             return Self::Other;
         };
         let block = u64::try_from(system.f_bsize).ok();
-        match (u64::try_from(system.f_type), block.and_then(PageSize::from_bytes)) {
+        match (
+            u64::try_from(system.f_type),
+            block.and_then(PageSize::from_bytes),
+        ) {
             (Ok(TMPFS_MAGIC), _) => Self::Shmem,
             (Ok(HUGETLBFS_MAGIC), Some(page)) => Self::Hugetlb(page),
             _ => Self::Other,

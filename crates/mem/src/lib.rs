@@ -15,7 +15,9 @@ pub use accounts::{Accounting, Accounts, MemlockPolicy};
 pub use file::{FileId, FileKind, FileOffset, FileRange, MemFile};
 pub use local::{LocalSpace, Protection};
 pub use locked::Locked;
-pub use pages::{CopyBy, Offset, OffsetRange, Pages, PagesKind, PinError, Runs, Source, change_owner};
+pub use pages::{
+    CopyBy, Offset, OffsetRange, Pages, PagesKind, PinError, Runs, Source, change_owner,
+};
 pub use physical::{
     AccessError, Config, Content, DetachCause, Finding, OutOfMemory, PhysicalMemory, PinCount,
     install_sigbus_handler,

@@ -1,6 +1,9 @@
 //! Memory that others write while we look at it.
 
-#![expect(unsafe_code, reason = "copies between our memory and memory that other processes write")]
+#![expect(
+    unsafe_code,
+    reason = "copies between our memory and memory that other processes write"
+)]
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -149,7 +152,10 @@ fn word_len(address: *const u8, limit: usize) -> usize {
 ///
 /// # Safety
 /// `into` is not empty, and as many bytes are readable at `from`.
-#[expect(clippy::cast_ptr_alignment, reason = "`word_len` looks at the alignment")]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "`word_len` looks at the alignment"
+)]
 unsafe fn read_word(from: *const u8, into: &mut [u8]) -> usize {
     let len = word_len(from, into.len());
     // SAFETY: `len` bytes are readable, and `from` is aligned to `len`.
@@ -168,7 +174,10 @@ unsafe fn read_word(from: *const u8, into: &mut [u8]) -> usize {
 ///
 /// # Safety
 /// `from` is not empty, and as many bytes are writable at `to`.
-#[expect(clippy::cast_ptr_alignment, reason = "`word_len` looks at the alignment")]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "`word_len` looks at the alignment"
+)]
 unsafe fn write_word(to: *mut u8, from: &[u8]) -> usize {
     let len = word_len(to, from.len());
     // SAFETY: `len` bytes are writable, and `to` is aligned to `len`.

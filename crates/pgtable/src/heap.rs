@@ -12,17 +12,18 @@ use crate::{OutOfMemory, TableMemory};
 
 /// Table memory on the heap, for tests, tools and models that need no particular place.
 ///
-/// Tables get made-up physical addresses, one after the other from [`HeapTables::FIRST`] on, so that the same operations
-/// always give the same entries; freed tables are used again first. Memory is held in chunks that double in size, are
+/// Tables get made-up physical addresses, one after the other, so that the same operations always give the same entries;
+/// freed tables are used again first. Memory is held in chunks that double in size, are
 /// never moved and are freed with the value.
 pub struct HeapTables {
+    first: Pa,
     chunks: [OnceLock<Box<[AtomicU64]>>; CHUNKS],
     free: Mutex<Free>,
 }
 
 #[derive(Default)]
 struct Free {
-    /// The first byte, counted from [`HeapTables::FIRST`], that was never given out.
+    /// How far after the first table nothing was ever given out.
     fresh: u64,
     /// What came back.
     tables: Vec<(Pa, PageSize)>,
@@ -36,12 +37,15 @@ const FIRST_CHUNK_WORDS: usize = 1 << (FIRST_CHUNK.log2() - 3);
 const CHUNKS: usize = 18;
 
 impl HeapTables {
-    /// The physical address of the first table.
-    pub const FIRST: Pa = Pa::new(0x1_0000_0000);
-
-    /// No tables yet.
+    /// Tables from `0x1_0000_0000` on.
     pub const fn new() -> Self {
+        Self::starting_at(Pa::new(0x1_0000_0000))
+    }
+
+    /// Tables from this address on, a multiple of the size of any table that will be asked for.
+    pub const fn starting_at(first: Pa) -> Self {
         Self {
+            first,
             chunks: [const { OnceLock::new() }; CHUNKS],
             free: Mutex::new(Free {
                 fresh: 0,
@@ -92,7 +96,7 @@ impl TableMemory for HeapTables {
             .ok_or(OutOfMemory)?
             .get_or_init(|| (0..words).map(|_| AtomicU64::new(0)).collect());
         free.fresh = offset + size.bytes();
-        Ok(Pa::new(Self::FIRST.get() + offset))
+        Ok(Pa::new(self.first.get() + offset))
     }
 
     fn free(&self, table: Pa, size: PageSize) {
@@ -102,7 +106,7 @@ impl TableMemory for HeapTables {
 
     #[inline]
     fn entries(&self, table: Pa, count: usize) -> Option<&[AtomicU64]> {
-        let (chunk, inside) = Self::locate(table.get().checked_sub(Self::FIRST.get())?);
+        let (chunk, inside) = Self::locate(table.get().checked_sub(self.first.get())?);
         let first = usize::try_from(inside / 8).ok()?;
         self.chunks.get(chunk)?.get()?.get(first..first + count)
     }
@@ -119,5 +123,59 @@ impl fmt::Debug for HeapTables {
         f.debug_struct("HeapTables")
             .field("in_use", &self.in_use())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn tables_follow_each_other_and_come_back_first() {
+        let tables = HeapTables::new();
+        let (small, large) = (PageSize::SIZE_4K, PageSize::from_log2(16));
+        let first = tables.alloc(small).unwrap();
+        assert_eq!(first, Pa::new(0x1_0000_0000));
+        assert_eq!(tables.alloc(small), Ok(Pa::new(0x1_0000_1000)));
+        // A table is aligned to its size; the gap is not used.
+        assert_eq!(tables.alloc(large), Ok(Pa::new(0x1_0001_0000)));
+        assert_eq!(tables.in_use(), 0x2_0000);
+        tables.free(first, small);
+        assert_eq!(tables.alloc(large), Ok(Pa::new(0x1_0002_0000)));
+        assert_eq!(tables.alloc(small), Ok(first));
+    }
+
+    #[test]
+    fn only_memory_that_exists_has_entries() {
+        let tables = HeapTables::starting_at(Pa::new(0x10_0000));
+        let first = tables.alloc(PageSize::SIZE_4K).unwrap();
+        tables.entries(first, 512).unwrap()[511].store(7, Ordering::Relaxed);
+        assert_eq!(
+            tables.entries(Pa::new(0x10_0ff8), 1).unwrap()[0].load(Ordering::Relaxed),
+            7
+        );
+        for nowhere in [
+            0,
+            0xf_f000,
+            0x10_0000 + FIRST_CHUNK.bytes(),
+            u64::MAX,
+            u64::MAX << 12,
+        ] {
+            assert!(
+                tables.entries(Pa::new(nowhere), 512).is_none(),
+                "{nowhere:#x}"
+            );
+        }
+        assert!(tables.entries(first, usize::MAX).is_none());
+        // Beyond the first chunk, and in the second.
+        let table = (0..FIRST_CHUNK.bytes() >> 12)
+            .map(|_| tables.alloc(PageSize::SIZE_4K).unwrap())
+            .last()
+            .unwrap();
+        assert_eq!(table, Pa::new(0x10_0000 + FIRST_CHUNK.bytes()));
+        assert!(tables.entries(table, 512).is_some());
+        assert_eq!(tables.alloc(PageSize::from_log2(19)), Err(OutOfMemory));
     }
 }

@@ -47,3 +47,32 @@ impl fmt::Display for Prot {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::string::ToString;
+
+    use super::Prot;
+
+    #[test]
+    fn permissions_shrink_and_prohibitions_grow_along_a_path() {
+        let leaf = Prot::RW | Prot::CACHE;
+        assert_eq!(leaf.limited_by(Prot::RW), leaf);
+        assert_eq!(leaf.limited_by(Prot::READ), Prot::READ | Prot::CACHE);
+        assert_eq!(leaf.limited_by(Prot::empty()), Prot::CACHE);
+        assert_eq!(
+            leaf.limited_by(Prot::RW | Prot::NOEXEC | Prot::PRIV | Prot::MMIO),
+            leaf | Prot::NOEXEC | Prot::PRIV
+        );
+        assert_eq!(Prot::READ.limited_by(Prot::RW), Prot::READ);
+    }
+
+    #[test]
+    fn each_permission_has_a_letter() {
+        assert_eq!(Prot::all().to_string(), "RWCNMP");
+        assert_eq!(Prot::empty().to_string(), "------");
+        assert_eq!((Prot::WRITE | Prot::MMIO).to_string(), "-W--M-");
+    }
+}

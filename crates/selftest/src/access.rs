@@ -9,9 +9,7 @@ mod pins;
 use std::any::Any;
 use std::sync::Arc;
 
-use swiommu_abi::test_cmd::{
-    AccessReplaceIoas, CreateAccess, IommuTestCmd, MockFlagsAccessCreate,
-};
+use swiommu_abi::test_cmd::{AccessReplaceIoas, CreateAccess, IommuTestCmd, MockFlagsAccessCreate};
 use swiommu_files::{Descriptor, FdNumber, File, InstallFlags, Stat};
 use swiommu_iommufd::{AccessKind, Call, Context, ObjectId, Outcome, SoftwareAccess};
 

@@ -92,7 +92,11 @@ pub(crate) fn dev_cache(call: &Call<'_>, cmd: &IommuTestCmd) -> Result<Outcome, 
     let device = ObjectId(cmd.id);
     let endpoint = call.context().endpoint(device)?;
     let mock = (&*endpoint as &dyn Any).downcast_ref::<MockEndpoint>();
-    entry_holds(id, mock.ok_or(Error::NotMockDevice(device))?.cache(id), cache)
+    entry_holds(
+        id,
+        mock.ok_or(Error::NotMockDevice(device))?.cache(id),
+        cache,
+    )
 }
 
 fn entry_holds(entry: u32, found: Option<u32>, expected: u32) -> Result<Outcome, Error> {

@@ -117,8 +117,7 @@ impl Unit for MockUnit {
 }
 
 /// The leaves of a huge page table: the one it is for, and the page without which IOMMUFD refuses it.
-const HUGE_SIZES: PageSizes =
-    PageSizes::from_bitmap(MOCK_HUGE_PAGE_SIZE).with(PAGE);
+const HUGE_SIZES: PageSizes = PageSizes::from_bitmap(MOCK_HUGE_PAGE_SIZE).with(PAGE);
 
 fn default_aperture() -> IovaRange {
     let (start, last) = (MOCK_APERTURE_START, MOCK_APERTURE_LAST);

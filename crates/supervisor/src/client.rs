@@ -108,7 +108,7 @@ impl<'a> Client<'a> {
     fn duplicate(&self, fd: FdNumber) -> Result<Descriptor, Errno> {
         let process = Pid::from_raw(self.task.pid).ok_or(Errno::ESRCH)?;
         let process = pidfd_open(process, PidfdFlags::empty()).map_err(errno)?;
-        if !self.service.listener.is_waiting(self.notification) {
+        if !self.service.listener.is_waiting(self.notification.id) {
             return Err(Errno::ESRCH);
         }
         let file = pidfd_getfd(process, fd.0, PidfdGetfdFlags::empty()).map_err(errno)?;

@@ -15,6 +15,7 @@ use swiommu_abi::Errno;
 
 use crate::calls::Service;
 use crate::listener::{Notification, Received, Reply};
+use crate::long_calls::Call;
 use crate::panics;
 
 /// How long a call may keep other calls waiting.
@@ -41,6 +42,8 @@ struct Shared {
     /// Even while the leader waits for a call, odd while it serves one; it grows with every step, so that an unchanged odd value
     /// means one and the same call. Whoever moves it from odd to even leads from then on.
     turn: AtomicU64,
+    /// The notification of the call that the leader serves.
+    serving: AtomicU64,
     /// Whether the one who stands by ticks.
     ticking: AtomicBool,
     crew: Mutex<Crew>,
@@ -64,6 +67,7 @@ impl Dispatchers {
             shared: Arc::new(Shared {
                 service,
                 turn: AtomicU64::new(0),
+                serving: AtomicU64::new(0),
                 ticking: AtomicBool::new(false),
                 crew: Mutex::default(),
                 changed: Condvar::new(),
@@ -128,8 +132,9 @@ impl Shared {
     /// Receives and serves, until another thread leads or the filter has hung up.
     fn lead(&self, mut turn: u64) -> Option<Role> {
         loop {
-            match self.service.listener.receive() {
+            match self.service.listener.receive(turn + 1) {
                 Received::Call(notification) => {
+                    self.serving.store(notification.id, Ordering::Relaxed);
                     self.turn.store(turn + 1, Ordering::SeqCst);
                     if !self.ticking.load(Ordering::SeqCst) {
                         self.start_ticking();
@@ -142,6 +147,9 @@ impl Shared {
                         Ordering::SeqCst,
                     );
                     if led.is_err() {
+                        // Whoever took over holds the lock until the call is known as a long one.
+                        drop(self.crew.lock());
+                        self.service.long_calls.end(turn + 1);
                         return Some(Role::StandBy);
                     }
                     turn += 2;
@@ -202,13 +210,14 @@ impl Shared {
                 seen = turn;
                 quiet_ticks = 0;
             } else if turn % 2 == 1 {
-                let taken = self.turn.compare_exchange(
-                    turn,
-                    turn + 1,
-                    Ordering::SeqCst,
-                    Ordering::SeqCst,
-                );
+                let taken =
+                    self.turn
+                        .compare_exchange(turn, turn + 1, Ordering::SeqCst, Ordering::SeqCst);
                 if taken.is_ok() {
+                    self.service.long_calls.add(Call {
+                        id: self.serving.load(Ordering::Relaxed),
+                        order: turn,
+                    });
                     return Some(turn + 1);
                 }
             } else if quiet_ticks < QUIET_TICKS {

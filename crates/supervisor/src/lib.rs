@@ -14,6 +14,7 @@ mod filter;
 mod handle;
 mod launch;
 mod listener;
+mod long_calls;
 mod outcome;
 mod panics;
 mod paths;

@@ -20,6 +20,8 @@ const NOTIFICATION_WORDS: usize = 32;
 pub(crate) struct Notification {
     /// Names the notification while its thread waits.
     pub(crate) id: u64,
+    /// Its place among all calls, in the order in which they were received.
+    pub(crate) order: u64,
     /// The thread that waits.
     pub(crate) tid: i32,
     /// The call's number (`libc::SYS_*`).
@@ -103,8 +105,8 @@ impl Listener {
         listener
     }
 
-    /// Waits for the next trapped call. One thread at a time.
-    pub(crate) fn receive(&self) -> Received {
+    /// Waits for the next trapped call, and gives it this place. One thread at a time.
+    pub(crate) fn receive(&self, order: u64) -> Received {
         if self.polls && self.wait_until(PollFlags::IN).contains(PollFlags::HUP) {
             return Received::HungUp;
         }
@@ -134,6 +136,7 @@ impl Listener {
         let raw = unsafe { room.as_ptr().cast::<libc::seccomp_notif>().read() };
         Received::Call(Notification {
             id: raw.id,
+            order,
             tid: raw.pid.cast_signed(),
             number: raw.data.nr.into(),
             args: raw.data.args,
@@ -181,9 +184,8 @@ impl Listener {
         }
     }
 
-    /// Whether the notification's thread still waits, so that its number still means that thread.
-    pub(crate) fn is_waiting(&self, notification: &Notification) -> bool {
-        let id = notification.id;
+    /// Whether a thread still waits for this notification, so that its number still means that thread.
+    pub(crate) fn is_waiting(&self, id: u64) -> bool {
         // SAFETY: the kernel reads eight bytes, which live through the call.
         let valid = unsafe {
             libc::ioctl(
@@ -279,4 +281,3 @@ pub(crate) fn install(program: &[libc::sock_filter]) -> Result<OwnedFd, i32> {
             .unwrap_or(libc::EINVAL)),
     }
 }
-

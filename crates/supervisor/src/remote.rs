@@ -59,7 +59,8 @@ pub(crate) fn read(tid: i32, from: Hva, into: &mut [u8]) -> Result<(), Errno> {
     let remote = vector(from, into.len());
     // SAFETY: the kernel writes at most `iov_len` bytes to the local vector, which is a live exclusive slice of that length; the
     // remote address is only looked up in the other process.
-    let copied = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    let copied =
+        unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
     complete(copied, into.len())
 }
 

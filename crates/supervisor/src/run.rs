@@ -19,9 +19,10 @@ use crate::error::Error;
 use crate::filter;
 use crate::launch::{Plan, Program, Tree, kill_children};
 use crate::listener::Listener;
-use crate::probe;
+use crate::long_calls::LongCalls;
 use crate::outcome::Outcome;
 use crate::paths::Names;
+use crate::probe;
 use crate::signals::{Arrived, Signals};
 use crate::table::Table;
 use crate::threads::Threads;
@@ -51,6 +52,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         listener: Listener::new(first.listener),
         host: HostFiles::new(table.as_fd()),
         table,
+        long_calls: LongCalls::default(),
         names: Names::new(&config.paths),
         threads: Threads::new(config.spaces),
         paths: config.paths,
@@ -58,8 +60,8 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         memory_watch: config.memory_watch,
     });
     // Dropped after the tree, on an error too: the threads end when the filter has no user left.
-    let dispatchers = Dispatchers::start(service.clone())
-        .map_err(Error::host("cannot start a thread"))?;
+    let dispatchers =
+        Dispatchers::start(service.clone()).map_err(Error::host("cannot start a thread"))?;
     let outcome = Supervision {
         tree: &tree,
         signals: &signals,
@@ -92,7 +94,9 @@ impl First {
                         .map_err(Error::host("cannot open a pidfd of the program"))?;
                     return Ok(Self { listener, client });
                 }
-                Some(Message::Failed { stage, errno }) => return Err(failure(stage, errno, program)),
+                Some(Message::Failed { stage, errno }) => {
+                    return Err(failure(stage, errno, program));
+                }
                 Some(_) => {}
                 None => return Err(Error::GuardianDied),
             }
@@ -116,9 +120,7 @@ fn failure(stage: Stage, errno: i32, program: &OsString) -> Error {
         },
         (Stage::Filter, _) => Error::host("cannot install a seccomp filter")(cause),
         (Stage::Fork, _) => Error::host("cannot start a process")(cause),
-        (Stage::Handover, _) => {
-            Error::host("cannot hand over the notification descriptor")(cause)
-        }
+        (Stage::Handover, _) => Error::host("cannot hand over the notification descriptor")(cause),
     }
 }
 

@@ -31,7 +31,9 @@ impl Mask {
     /// Makes it the mask of the calling thread. Async-signal-safe.
     pub(crate) fn set(&self) {
         // SAFETY: the set is initialised, and the old mask is not asked for.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+        };
     }
 
     /// Blocks every signal in the calling thread. Async-signal-safe.
@@ -72,8 +74,7 @@ impl Signals {
             for signal in OWN {
                 libc::sigdelset(set.as_mut_ptr(), signal);
             }
-            let failed =
-                libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
+            let failed = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
             if failed != 0 {
                 return Err(io::Error::from_raw_os_error(failed));
             }

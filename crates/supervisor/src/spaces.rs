@@ -34,7 +34,10 @@ impl Spaces for Processes {
     }
 
     fn known(&self, pid: i32) -> Option<Arc<dyn AddressSpace>> {
-        let process = self.live().into_iter().find(|process| process.pid() == pid)?;
+        let process = self
+            .live()
+            .into_iter()
+            .find(|process| process.pid() == pid)?;
         Some(process)
     }
 

@@ -68,8 +68,7 @@ impl Table {
 
     /// Enters a file under a new placeholder. It is released when all copies of the placeholder are closed, ours too.
     pub(crate) fn add(&self, file: Arc<dyn File>, flags: OpenFlags) -> Result<Placeholder, Errno> {
-        let placeholder = Placeholder::new(file.name(), &file.regions(), flags)
-            .map_err(errno)?;
+        let placeholder = Placeholder::new(file.name(), &file.regions(), flags).map_err(errno)?;
         let mut open = self.open.write();
         if open.files.len() >= self.limit {
             tracing::warn!(
@@ -88,7 +87,8 @@ impl Table {
             Errno::ENFILE
         })?;
         open.watches.insert(watch, placeholder.identity());
-        open.files.insert(placeholder.identity(), Served { file, flags });
+        open.files
+            .insert(placeholder.identity(), Served { file, flags });
         Ok(placeholder)
     }
 
@@ -107,7 +107,10 @@ impl Table {
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                 tracing::error!("lost close events: some files stay open until the end");
             }
-            if !event.events().intersects(ReadFlags::CLOSE_WRITE | ReadFlags::CLOSE_NOWRITE) {
+            if !event
+                .events()
+                .intersects(ReadFlags::CLOSE_WRITE | ReadFlags::CLOSE_NOWRITE)
+            {
                 continue;
             }
             let released = {

@@ -33,7 +33,8 @@ pub(crate) struct Thread {
 impl Thread {
     pub(crate) fn open(tid: i32) -> Result<Self, Errno> {
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptors = open(format!("/proc/{tid}/fd"), directory, Mode::empty()).map_err(errno)?;
+        let descriptors =
+            open(format!("/proc/{tid}/fd"), directory, Mode::empty()).map_err(errno)?;
         Ok(Self {
             tid,
             descriptors,
@@ -78,11 +79,20 @@ impl Thread {
     /// Whether the thread is in our PID namespace, so that the numbers that it uses mean the same to us.
     pub(crate) fn numbers_threads_as_we_do(&self) -> bool {
         let ours = readlinkat(rustix::fs::CWD, c"/proc/self/ns/pid", Vec::new());
-        ours.is_ok_and(|ours| self.link("ns/pid").is_ok_and(|theirs| theirs == ours.as_bytes()))
+        ours.is_ok_and(|ours| {
+            self.link("ns/pid")
+                .is_ok_and(|theirs| theirs == ours.as_bytes())
+        })
     }
 
     fn is_alive(&self) -> bool {
-        accessat(&self.descriptors, c"../stat", Access::EXISTS, AtFlags::empty()).is_ok()
+        accessat(
+            &self.descriptors,
+            c"../stat",
+            Access::EXISTS,
+            AtFlags::empty(),
+        )
+        .is_ok()
     }
 
     /// The process that the thread belongs to (`Tgid`).
@@ -177,7 +187,7 @@ impl Threads {
             tracing::warn!(pid, %error, "cannot reach the memory of a client");
             Errno::EFAULT
         })?;
-        if !listener.is_waiting(notification) {
+        if !listener.is_waiting(notification.id) {
             return Err(Errno::ESRCH);
         }
         Ok(thread.space.get_or_init(|| space))
@@ -215,14 +225,10 @@ impl Threads {
         self.known.lock().threads.get(&tid).cloned()
     }
 
-    fn meet(
-        &self,
-        listener: &Listener,
-        notification: &Notification,
-    ) -> Result<Arc<Thread>, Errno> {
+    fn meet(&self, listener: &Listener, notification: &Notification) -> Result<Arc<Thread>, Errno> {
         let thread = Arc::new(Thread::open(notification.tid)?);
         // While the thread waits, its number has not been given to another.
-        if !listener.is_waiting(notification) {
+        if !listener.is_waiting(notification.id) {
             return Err(Errno::ESRCH);
         }
         let mut known = self.known.lock();
@@ -262,8 +268,7 @@ impl Known {
     }
 
     fn forget(&mut self, pid: i32) {
-        self.threads.retain(|_, thread| {
-            thread.pid().is_ok_and(|other| other != pid)
-        });
+        self.threads
+            .retain(|_, thread| thread.pid.get().is_some_and(|other| *other != pid));
     }
 }

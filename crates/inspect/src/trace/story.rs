@@ -52,9 +52,10 @@ fn line(call: &Call) -> String {
     line
 }
 
-/// The struct's own size says nothing, and neither does a field that was left at zero.
+/// The struct's own size says nothing, the operation is part of the name, and neither does a field tell that was left at zero.
 fn tells(name: &str, value: &Value) -> bool {
     name != "size"
+        && name != "op"
         && name != "argsz"
         && match value {
             Value::Unsigned(number) => *number != 0,

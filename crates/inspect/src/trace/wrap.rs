@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use swiommu_abi::command::{Command, CommandSet, Route, classify};
+use swiommu_abi::test_cmd::{IOMMU_TEST_CMD, IommuTestOp};
 use swiommu_abi::vfio::command::{Argument, VfioCommand};
 use swiommu_abi::{Field, Value};
 use swiommu_addr::{Hva, HvaRange};
@@ -112,10 +113,14 @@ impl Known {
         }
     }
 
-    fn name(&self) -> &'static str {
+    /// The name in the header; of the test command with that of its operation.
+    fn name(&self, arguments: &[(&'static str, Value)]) -> String {
         match self {
-            Self::Command(command) => command.name,
-            Self::Vfio(command) => command.name,
+            Self::Command(command) => match test_operation(command, arguments) {
+                Some(operation) => format!("{} {operation}", command.name),
+                None => command.name.to_owned(),
+            },
+            Self::Vfio(command) => command.name.to_owned(),
         }
     }
 
@@ -136,6 +141,17 @@ impl Known {
             Self::Vfio(command) => command.fields(bytes).collect(),
         }
     }
+}
+
+fn test_operation(command: &Command, arguments: &[(&str, Value)]) -> Option<&'static str> {
+    if command.request != IOMMU_TEST_CMD {
+        return None;
+    }
+    let (_, operation) = arguments.iter().find(|(name, _)| *name == "op")?;
+    let Value::Unsigned(number) = operation else {
+        return None;
+    };
+    IommuTestOp(u32::try_from(*number).ok()?).name()
 }
 
 /// As much of the client's struct as there is, and no more than it says.
@@ -193,7 +209,7 @@ impl File for TracedFile {
             changed(&arguments, read())
         };
         let value = result.as_ref().map(|value| i64::from(*value));
-        let names = (self.name(), known.name().to_owned());
+        let names = (self.name(), known.name(&arguments));
         self.trace.record(caller, names, arguments, changed, value);
         result
     }

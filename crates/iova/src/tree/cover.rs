@@ -19,17 +19,20 @@ impl Cover {
     };
 
     /// Appends a gap.
+    #[inline]
     pub(super) fn push_gap(&mut self) {
         self.least = self.least.min(self.total);
     }
 
     /// Appends what has the cover `next`.
+    #[inline]
     pub(super) fn push(&mut self, next: Self) {
         self.least = self.least.min(next.least_from(self.total));
         self.total += next.total;
     }
 
     /// The least cover of a gap, when the cover before the subtree is `base`.
+    #[inline]
     pub(super) fn least_from(self, base: i32) -> i32 {
         base.saturating_add(self.least)
     }

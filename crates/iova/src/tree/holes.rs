@@ -38,7 +38,7 @@ use super::Tree;
 use super::inner::Inner;
 use super::keys::FANOUT;
 use super::leaf::Leaf;
-use super::node::Node;
+use super::node::{Shared, Unique};
 use crate::PAGE;
 use crate::placement::Fit;
 use crate::steps;
@@ -84,7 +84,7 @@ impl<V> Tree<V> {
     /// The lowest gap that `fit` fits into, of the gaps clipped to the addresses from `from` on: its first and last
     /// address.
     pub(crate) fn first_fit(&mut self, fit: &Fit, from: u64) -> Option<(u64, u64)> {
-        if let Node::Inner(inner) = &mut self.root
+        if let Unique::Inner(inner) = self.root.as_mut()
             && self.stale & fit.alignment.bytes() != 0
         {
             inner.refresh(fit.alignment);
@@ -99,24 +99,24 @@ impl<V> Tree<V> {
     }
 
     fn search(&self, fit: &Fit, from: u64) -> Option<(u64, u64)> {
-        if self.root.len() == 0 {
+        let root = self.root.as_ref();
+        if root.len() == 0 {
             return fit.found(from, u64::MAX);
         }
-        let first = self.root.start();
-        if from < first
-            && let Some(gap) = fit.found(from, first - 1)
+        if from < root.start()
+            && let Some(gap) = fit.found(from, root.start() - 1)
         {
             return Some(gap);
         }
-        self.root.search(fit, from, 0).or_else(|| {
-            let start = self.root.last().checked_add(1)?;
-            let uncovered = self.root.cover().total == 0;
+        root.search(fit, from, 0).or_else(|| {
+            let start = root.last().checked_add(1)?;
+            let uncovered = root.cover().total == 0;
             uncovered.then(|| fit.found(start.max(from), u64::MAX))?
         })
     }
 }
 
-impl<V> Node<V> {
+impl<V> Shared<'_, V> {
     /// The lowest gap between two entries of this node that `fit` fits into, if `base` is the cover before the first
     /// entry. Nothing below `from` counts.
     fn search(&self, fit: &Fit, from: u64, base: i32) -> Option<(u64, u64)> {
@@ -125,10 +125,12 @@ impl<V> Node<V> {
             Self::Inner(inner) => inner.search(fit, from, base),
         }
     }
+}
 
+impl<V> Unique<'_, V> {
     /// Enters the gaps between two entries of this node that have cover 0 into `row`, if `base` is the cover before the
     /// first entry. None has less.
-    fn gather(&mut self, alignment: PageSize, base: i32, row: &mut [u64]) {
+    fn gather(self, alignment: PageSize, base: i32, row: &mut [u64]) {
         match self {
             Self::Leaf(leaf) => leaf.gather(alignment, base, row),
             Self::Inner(inner) => inner.gather(alignment, base, row),
@@ -178,12 +180,13 @@ impl<V> Inner<V> {
         }
         let rows = self.rows.iter_mut().find(|rows| rows.alignment == alignment);
         let rows = rows.into_iter().flat_map(|rows| rows.rooms.chunks_exact_mut(width));
-        let children = self.nodes.iter_mut().flatten().zip(&mut self.summaries);
-        for ((node, child), row) in children.zip(rows) {
+        let children = self.summaries.iter_mut().enumerate().take(self.len);
+        for ((slot, child), row) in children.zip(rows) {
             if child.stale & alignment.bytes() != 0 {
                 child.stale &= !alignment.bytes();
                 row.fill(0);
                 // The gaps of least cover are the ones to gather.
+                let node = self.children.get_mut(slot);
                 node.gather(alignment, -child.cover.least, row);
             }
         }
@@ -201,7 +204,7 @@ impl<V> Inner<V> {
             if child.cover.least_from(cover) == 0 {
                 match below {
                     Some(below) => merge(row, below),
-                    None => self.nodes[slot].iter_mut().for_each(|n| n.gather(alignment, cover, row)),
+                    None => self.children.get_mut(slot).gather(alignment, cover, row),
                 }
             }
             cover += child.cover.total;

@@ -2,14 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::array;
-use core::mem;
 
 use super::cover::Cover;
 use super::holes::Rows;
-use super::keys::{self, FANOUT, Keys, UNUSED, rank};
-use super::leaf::Leaf;
-use super::node::Node;
+use super::keys::{self, FANOUT, LEAST, UNUSED};
+use super::node::{Children, Owned, Shared, Unique};
 use crate::steps;
 
 /// What a node knows of a child.
@@ -24,35 +21,32 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    const ALL_STALE: u64 = u64::MAX;
-
     const UNUSED: Self = Self {
         last: 0,
         areas: 0,
         cover: Cover::EMPTY,
-        stale: Self::ALL_STALE,
+        stale: u64::MAX,
     };
 
-    fn of<V>(node: &Node<V>) -> Self {
+    fn of<V>(node: &Shared<'_, V>) -> Self {
         Self {
             last: node.last(),
             areas: node.areas(),
             cover: node.cover(),
-            stale: Self::ALL_STALE,
+            stale: u64::MAX,
         }
     }
 }
 
-/// The order of the fields is that of use: a look-up reads the starts and one node.
+/// The order of the fields is that of use: a look-up reads the starts and one child.
 #[repr(C)]
 pub(super) struct Inner<V> {
     /// The start of the first entry of each child.
-    starts: Keys,
-    pub(super) nodes: [Option<Node<V>>; FANOUT],
-    len: usize,
+    starts: [u64; FANOUT],
+    pub(super) children: Children<V>,
+    pub(super) len: usize,
     /// The number of inner nodes on the way to a leaf, this one included.
     height: u32,
-    areas: usize,
     cover: Cover,
     pub(super) summaries: [Summary; FANOUT],
     pub(super) rows: Vec<Rows>,
@@ -62,10 +56,9 @@ impl<V> Inner<V> {
     fn new(height: u32) -> Self {
         Self {
             starts: [UNUSED; FANOUT],
-            nodes: array::from_fn(|_| None),
+            children: Children::new(height - 1),
             len: 0,
             height,
-            areas: 0,
             cover: Cover::EMPTY,
             summaries: [Summary::UNUSED; FANOUT],
             rows: Vec::new(),
@@ -73,8 +66,8 @@ impl<V> Inner<V> {
     }
 
     /// The parent of two nodes of equal height.
-    pub(super) fn above(left: Node<V>, right: Node<V>) -> Self {
-        let mut inner = Self::new(left.height() + 1);
+    pub(super) fn above(left: Owned<V>, right: Owned<V>) -> Self {
+        let mut inner = Self::new(left.as_ref().height() + 1);
         inner.insert(0, left);
         inner.insert(1, right);
         inner
@@ -88,10 +81,6 @@ impl<V> Inner<V> {
         self.height
     }
 
-    pub(super) fn areas(&self) -> usize {
-        self.areas
-    }
-
     pub(super) fn cover(&self) -> Cover {
         self.cover
     }
@@ -100,59 +89,39 @@ impl<V> Inner<V> {
         &self.starts[..self.len]
     }
 
-    /// The last address of the last entry.
-    pub(super) fn last(&self) -> u64 {
-        self.summaries[self.len - 1].last
-    }
-
     pub(super) fn summaries(&self) -> &[Summary] {
         &self.summaries[..self.len]
     }
 
-    pub(super) fn child(&self, slot: usize) -> &Node<V> {
-        self.nodes[slot].as_ref().expect(NO_HOLE)
+    pub(super) fn child(&self, slot: usize) -> Shared<'_, V> {
+        self.children.get(slot)
     }
 
-    pub(super) fn child_mut(&mut self, slot: usize) -> &mut Node<V> {
-        self.nodes[slot].as_mut().expect(NO_HOLE)
+    pub(super) fn child_mut(&mut self, slot: usize) -> Unique<'_, V> {
+        self.children.get_mut(slot)
     }
 
     /// The slot of the child where an entry that starts at `addr` is or belongs.
+    #[inline]
     pub(super) fn route(&self, addr: u64) -> usize {
-        rank(&self.starts, self.len, addr).saturating_sub(1)
+        keys::rank(&self.starts, self.len, addr, |&start| start).saturating_sub(1)
     }
 
-    /// Calls `change` with the leaf where an entry that starts at `addr` is or belongs, and with the start of the entry
-    /// after that leaf; then makes everything on the way fit the changed leaf. An error means that nothing was changed.
-    pub(super) fn edit<T, E>(
-        &mut self,
-        addr: u64,
-        after: Option<u64>,
-        change: impl FnOnce(&mut Leaf<V>, Option<u64>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    /// Takes note of a change in the leaf where `addr` belongs: brings what is known of the nodes on the way there up to date, and
+    /// splits or joins those whose size demands it.
+    pub(super) fn settle(&mut self, addr: u64) {
         steps::add(1);
         let slot = self.route(addr);
-        let after = self.starts().get(slot + 1).copied().or(after);
-        let result = match self.child_mut(slot) {
-            Node::Leaf(leaf) => change(leaf, after),
-            Node::Inner(inner) => inner.edit(addr, after, change),
-        }?;
-        let size = self.child(slot).len();
-        let capacity = self.child(slot).capacity();
-        if size == capacity || size < capacity/4 { self.settle(slot, addr);}
-        Ok(result)
-    }
-
-    /// Takes note of a change at `addr` below the child in `slot`, and splits or joins that child if its size demands it.
-    fn settle(&mut self, slot: usize, addr: u64) {
+        if let Unique::Inner(inner) = self.child_mut(slot) {
+            inner.settle(addr);
+        }
         self.renew(slot);
         let size = self.child(slot).len();
-        let capacity = self.child(slot).capacity();
-        if size == capacity {
+        if size == FANOUT {
             let right = self.child_mut(slot).split_off(addr);
             self.renew(slot);
             self.insert(slot + 1, right);
-        } else if size < capacity / 4 {
+        } else if size < LEAST {
             let left = slot.min(self.len - 2);
             let right = self.remove(left + 1);
             let rest = self.child_mut(left).join(right);
@@ -165,12 +134,11 @@ impl<V> Inner<V> {
 
     /// Brings what is known of the child in `slot` up to date.
     fn renew(&mut self, slot: usize) {
-        let node = self.child(slot);
-        let (start, new) = (node.start(), Summary::of(node));
-        let old = mem::replace(&mut self.summaries[slot], new);
-        self.starts[slot] = start;
-        self.areas = self.areas + new.areas - old.areas;
-        if new.cover != old.cover {
+        let node = self.children.get(slot);
+        let old = self.summaries[slot].cover;
+        self.starts[slot] = node.start();
+        self.summaries[slot] = Summary::of(&node);
+        if self.summaries[slot].cover != old {
             self.cover = self.sum_covers();
         }
     }
@@ -186,73 +154,65 @@ impl<V> Inner<V> {
         cover
     }
 
-    fn insert(&mut self, slot: usize, node: Node<V>) {
-        keys::insert(&mut self.starts, self.len, slot, node.start());
-        keys::insert(&mut self.summaries, self.len, slot, Summary::of(&node));
-        keys::insert(&mut self.nodes, self.len, slot, Some(node));
+    fn insert(&mut self, slot: usize, node: Owned<V>) {
+        let shared = node.as_ref();
+        keys::insert(&mut self.starts, self.len, slot, shared.start());
+        keys::insert(&mut self.summaries, self.len, slot, Summary::of(&shared));
+        self.children.insert(self.len, slot, node);
         self.len += 1;
         self.moved(slot);
     }
 
-    fn remove(&mut self, slot: usize) -> Node<V> {
+    fn remove(&mut self, slot: usize) -> Owned<V> {
         keys::remove(&mut self.starts, self.len, slot, UNUSED);
         keys::remove(&mut self.summaries, self.len, slot, Summary::UNUSED);
-        let node = keys::remove(&mut self.nodes, self.len, slot, None);
+        let node = self.children.remove(self.len, slot);
         self.len -= 1;
         self.moved(slot);
-        node.expect(NO_HOLE)
+        node
     }
 
     /// The child of a node that has no other.
-    pub(super) fn take_only_child(&mut self) -> Option<Node<V>> {
+    pub(super) fn take_only_child(&mut self) -> Option<Owned<V>> {
         (self.len == 1).then(|| self.remove(0))
     }
 
-    /// Takes note that children came and went from slot `first` on: those there now are not where their rows are.
+    /// Takes note that the children from slot `first` on are not where their rows are.
     fn moved(&mut self, first: usize) {
         for child in &mut self.summaries[first..] {
-            child.stale = Summary::ALL_STALE;
+            child.stale = u64::MAX;
         }
-        self.areas = self.summaries().iter().map(|child| child.areas).sum();
         self.cover = self.sum_covers();
     }
 
     /// Moves the children from slot `keep` on to a node of their own.
     pub(super) fn split_off(&mut self, keep: usize) -> Box<Self> {
         let mut right = Box::new(Self::new(self.height));
-        right.take(self, keep);
+        while self.len > keep {
+            let node = self.remove(self.len - 1);
+            right.insert(0, node);
+        }
         right
     }
 
     /// Appends all children of `right`, which fit.
     pub(super) fn append(&mut self, mut right: Self) {
-        self.take(&mut right, 0);
-    }
-
-    /// Appends the children of `from` from slot `first` on.
-    fn take(&mut self, from: &mut Self, first: usize) {
-        let begin = self.len;
-        for slot in first..from.len {
-            self.starts[self.len] = mem::replace(&mut from.starts[slot], UNUSED);
-            self.summaries[self.len] = mem::replace(&mut from.summaries[slot], Summary::UNUSED);
-            self.nodes[self.len] = from.nodes[slot].take();
-            self.len += 1;
+        while right.len > 0 {
+            let node = right.remove(0);
+            self.insert(self.len, node);
         }
-        from.len = first;
-        from.moved(first);
-        self.moved(begin);
     }
 
     /// Moves children between neighbours until both have about the same number.
     pub(super) fn even_out(&mut self, right: &mut Self) {
         let half = usize::midpoint(self.len, right.len);
         while self.len < half {
-            self.insert(self.len, right.remove(0));
+            let node = right.remove(0);
+            self.insert(self.len, node);
         }
         while self.len > half {
-            right.insert(0, self.remove(self.len - 1));
+            let node = self.remove(self.len - 1);
+            right.insert(0, node);
         }
     }
 }
-
-const NO_HOLE: &str = "a node has a child in each of its slots";

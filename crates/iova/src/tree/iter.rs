@@ -2,7 +2,7 @@
 
 use super::inner::Inner;
 use super::leaf::Leaf;
-use super::node::Node;
+use super::node::Shared;
 use super::{Area, Tree};
 use crate::steps;
 
@@ -33,56 +33,49 @@ impl<'a, V> Iterator for Overlapping<'a, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            while let Some(start) = self.leaf.next(self.slot) {
-                if start > self.last {
+            while let Some(entry) = self.leaf.entries().get(self.slot) {
+                if entry.start > self.last {
                     return None;
                 }
-                let area = self.leaf.area(self.slot);
                 self.slot += 1;
-                if area.is_some() {
-                    return area;
+                if let Some(area) = entry.area() {
+                    return Some(area);
                 }
             }
-            let seen = self.leaf.start(self.leaf.len().checked_sub(1)?);
-            self.leaf = self.tree.root.leaf_after(seen)?;
+            let seen = self.leaf.entries().last()?.start;
+            self.leaf = self.tree.root.as_ref().leaf_after(seen)?;
             self.slot = 0;
         }
     }
 }
 
-impl<V> Node<V> {
+impl<'a, V> Shared<'a, V> {
     /// The first leaf with areas after the one where `addr` belongs.
-    fn leaf_after(&self, addr: u64) -> Option<&Leaf<V>> {
-        match self {
-            Self::Leaf(_) => None,
-            Self::Inner(inner) => inner.leaf_after(addr),
-        }
+    fn leaf_after(self, addr: u64) -> Option<&'a Leaf<V>> {
+        steps::add(1);
+        let Self::Inner(inner) = self else {
+            return None;
+        };
+        let slot = inner.route(addr);
+        let below = inner.child(slot).leaf_after(addr);
+        below.or_else(|| inner.child(inner.next_with_areas(slot + 1)?).first_leaf())
     }
 
-    /// The first leaf with areas; there are areas.
-    fn first_leaf(&self) -> Option<&Leaf<V>> {
-        let mut node = self;
+    /// The first leaf with areas.
+    fn first_leaf(mut self) -> Option<&'a Leaf<V>> {
         loop {
             steps::add(1);
-            match node {
+            match self {
                 Self::Leaf(leaf) => return Some(leaf),
-                Self::Inner(inner) => node = inner.child(inner.next_with_areas(0)?),
+                Self::Inner(inner) => self = inner.child(inner.next_with_areas(0)?),
             }
         }
     }
 }
 
 impl<V> Inner<V> {
-    fn leaf_after(&self, addr: u64) -> Option<&Leaf<V>> {
-        steps::add(1);
-        let slot = self.route(addr);
-        let below = self.child(slot).leaf_after(addr);
-        below.or_else(|| self.child(self.next_with_areas(slot + 1)?).first_leaf())
-    }
-
     /// The first slot from `slot` on with areas.
     fn next_with_areas(&self, slot: usize) -> Option<usize> {
-        let later = self.summaries()[slot..].iter();
-        Some(slot + later.take_while(|child| child.areas == 0).count()).filter(|&s| s < self.len())
+        (slot..self.len()).find(|&slot| self.summaries()[slot].areas > 0)
     }
 }

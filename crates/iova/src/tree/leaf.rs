@@ -5,45 +5,41 @@ use core::array;
 use core::mem;
 
 use super::cover::Cover;
-use super::keys::{self, LEAF, UNUSED};
+use super::keys::{self, FANOUT, UNUSED};
 
-/// What happens at one address: an area starts, the cover changes, or both.
+/// What starts at an address: an area, or only a change of cover.
 pub(super) struct Entry<V> {
     pub(super) start: u64,
-    /// The change of cover at `start`.
-    pub(super) delta: i32,
-    pub(super) extent: Extent<V>,
-}
-
-/// How far an entry reaches.
-pub(super) struct Extent<V> {
     /// The last address of the area. Without an area `start - 1` (modulo 2^64), so that the gap after any entry starts
     /// at `last + 1`.
     pub(super) last: u64,
     pub(super) area: Option<V>,
 }
 
-struct Slot<V> { start: u64, extent: Extent<V> }
-impl<V> Slot<V> {
+impl<V> Entry<V> {
     const UNUSED: Self = Self {
         start: UNUSED,
-        extent: Extent {
         last: 0,
         area: None,
-        }
     };
+
+    /// The area, with its first and last address.
+    pub(super) fn area(&self) -> Option<(u64, u64, &V)> {
+        Some((self.start, self.last, self.area.as_ref()?))
+    }
 }
 
-/// The order of the fields is that of use: a look-up reads the starts and one extent.
+/// The order of the fields is that of use: a look-up reads the starts of all entries, and all of one.
 #[repr(C)]
 pub(super) struct Leaf<V> {
-    slots: [Slot<V>; LEAF],
+    entries: [Entry<V>; FANOUT],
     len: usize,
     /// How many entries have an area.
     areas: usize,
     /// How many entries change the cover.
     edges: usize,
-    deltas: [i32; LEAF],
+    /// The change of cover at each entry.
+    deltas: [i32; FANOUT],
 }
 
 /// The addresses between two neighbouring entries; empty when `last` lies below `start`.
@@ -56,11 +52,11 @@ pub(super) struct Gap {
 impl<V> Leaf<V> {
     pub(super) fn new() -> Self {
         Self {
-            slots: array::from_fn(|_| Slot::UNUSED),
+            entries: array::from_fn(|_| Entry::UNUSED),
             len: 0,
             areas: 0,
             edges: 0,
-            deltas: [0; LEAF],
+            deltas: [0; FANOUT],
         }
     }
 
@@ -72,55 +68,33 @@ impl<V> Leaf<V> {
         self.areas
     }
 
-    pub(super) fn start(&self, slot: usize) -> u64 {
-        self.slots[slot].start
-    }
-    pub(super) fn next(&self, slot: usize) -> Option<u64> {
-        (slot < self.len).then(|| self.slots[slot].start)
-    }
-
-    /// The last address of the last entry.
-    pub(super) fn last(&self) -> u64 {
-        self.slots[self.len - 1].extent.last
+    pub(super) fn entries(&self) -> &[Entry<V>] {
+        &self.entries[..self.len]
     }
 
     /// How many entries start at or below `addr`.
+    #[inline]
     pub(super) fn rank(&self, addr: u64) -> usize {
-        let mut rank = 0;
-        for half in self.slots.chunks_exact(8) {
-            let mut count = 0;
-            for slot in half { count += usize::from(slot.start <= addr); }
-            rank += core::hint::black_box(count);
-        }
-        rank.min(self.len)
+        keys::rank_leaf(&self.entries, self.len, addr, |entry| entry.start)
     }
 
     /// The slot of the area that holds `addr`, where [`rank`](Self::rank) of `addr` is `rank`.
     pub(super) fn area_at(&self, rank: usize, addr: u64) -> Option<usize> {
         let slot = rank.checked_sub(1)?;
-        let extent = &self.slots[slot].extent;
-        (extent.area.is_some() && addr <= extent.last).then_some(slot)
+        let entry = &self.entries[slot];
+        (entry.area.is_some() && addr <= entry.last).then_some(slot)
     }
 
     /// The slot of the entry that starts at `addr`, where [`rank`](Self::rank) of `addr` is `rank`.
     pub(super) fn entry_at(&self, rank: usize, addr: u64) -> Option<usize> {
         let slot = rank.checked_sub(1)?;
-        (self.slots[slot].start == addr).then_some(slot)
+        (self.entries[slot].start == addr).then_some(slot)
     }
 
-    pub(super) fn area(&self, slot: usize) -> Option<(u64, u64, &V)> {
-        let extent = &self.slots[slot].extent;
-        Some((self.slots[slot].start, extent.last, extent.area.as_ref()?))
-    }
-
+    /// The value of the area in `slot`, with its first and last address.
     pub(super) fn area_mut(&mut self, slot: usize) -> Option<(u64, u64, &mut V)> {
-        let extent = &mut self.slots[slot].extent;
-        Some((self.slots[slot].start, extent.last, extent.area.as_mut()?))
-    }
-
-    /// The slots of the areas, ascending.
-    pub(super) fn area_slots(&self) -> impl Iterator<Item = usize> {
-        (0..self.len).filter(|&slot| self.slots[slot].extent.area.is_some())
+        let entry = &mut self.entries[slot];
+        Some((entry.start, entry.last, entry.area.as_mut()?))
     }
 
     pub(super) fn cover(&self) -> Cover {
@@ -147,74 +121,92 @@ impl<V> Leaf<V> {
             cover += self.deltas[next - 1];
             Gap {
                 cover,
-                start: self.slots[next - 1].extent.last.wrapping_add(1),
-                last: self.slots[next].start - 1,
+                start: self.entries[next - 1].last.wrapping_add(1),
+                last: self.entries[next].start - 1,
             }
         })
     }
 
-    /// Puts `entry` in `slot` and moves the later ones up. There is room: see [`LEAF`].
-    pub(super) fn insert(&mut self, slot: usize, entry: Entry<V>) {
-        self.areas += usize::from(entry.extent.area.is_some());
-        keys::insert(&mut self.slots, self.len, slot, Slot { start: entry.start, extent: entry.extent });
-        if self.edges > 0 || entry.delta != 0 {
-            self.edges += usize::from(entry.delta != 0);
-            keys::insert(&mut self.deltas, self.len, slot, entry.delta);
+    /// Puts an entry in `slot` and moves the later ones up. There is room: see [`FANOUT`].
+    pub(super) fn insert(&mut self, slot: usize, entry: Entry<V>, delta: i32) {
+        self.areas += usize::from(entry.area.is_some());
+        self.edges += usize::from(delta != 0);
+        if self.edges > 0 {
+            keys::insert(&mut self.deltas, self.len, slot, delta);
         }
+        keys::insert(&mut self.entries, self.len, slot, entry);
         self.len += 1;
     }
 
-    pub(super) fn remove(&mut self, slot: usize) -> Entry<V> {
-        let Slot { start, extent } = keys::remove(&mut self.slots, self.len, slot, Slot::UNUSED);
-        let entry = Entry {
-            start,
-            delta: if self.edges > 0 {
-                keys::remove(&mut self.deltas, self.len, slot, 0)
-            } else {
-                0
-            },
-            extent,
-        };
+    pub(super) fn remove(&mut self, slot: usize) -> (Entry<V>, i32) {
+        let mut delta = 0;
+        if self.edges > 0 {
+            delta = keys::remove(&mut self.deltas, self.len, slot, 0);
+        }
+        let entry = keys::remove(&mut self.entries, self.len, slot, Entry::UNUSED);
+        self.areas -= usize::from(entry.area.is_some());
+        self.edges -= usize::from(delta != 0);
         self.len -= 1;
-        self.areas -= usize::from(entry.extent.area.is_some());
-        self.edges -= usize::from(entry.delta != 0);
-        entry
+        (entry, delta)
     }
 
-    /// Makes the entry in `slot`, which has no area, the start of one.
-    pub(super) fn set_area(&mut self, slot: usize, extent: Extent<V>) {
-        self.slots[slot].extent = extent;
-        self.areas += 1;
+    /// Inserts an area where there is none, or returns the start of the first area in the way. `after` is the start of the
+    /// entry after this leaf.
+    pub(super) fn insert_area(
+        &mut self,
+        start: u64,
+        last: u64,
+        value: V,
+        after: Option<u64>,
+    ) -> Result<(), u64> {
+        let rank = self.rank(start);
+        let next = self.entries().get(rank).map(|entry| entry.start).or(after);
+        if let Some(next) = next.filter(|&next| next <= last) {
+            return Err(next);
+        }
+        let area = Some(value);
+        match rank.checked_sub(1).map(|slot| &mut self.entries[slot]) {
+            Some(below) if below.area.is_some() && start <= below.last => return Err(below.start),
+            Some(below) if below.start == start => {
+                *below = Entry { start, last, area };
+                self.areas += 1;
+            }
+            _ => self.insert(rank, Entry { start, last, area }, 0),
+        }
+        Ok(())
     }
 
     /// Takes the area that starts in `slot` out; its entry stays if the cover changes there.
     pub(super) fn take_area(&mut self, slot: usize) -> Option<(u64, V)> {
-        self.slots[slot].extent.area.as_ref()?;
-        let extent = if self.deltas[slot] == 0 {
-            self.remove(slot).extent
+        self.entries[slot].area.as_ref()?;
+        let entry = if self.deltas[slot] == 0 {
+            self.remove(slot).0
         } else {
             self.areas -= 1;
-            let nothing = Extent {
-                last: self.slots[slot].start.wrapping_sub(1),
-                area: None,
-            };
-            mem::replace(&mut self.slots[slot].extent, nothing)
+            let edge = edge(self.entries[slot].start);
+            mem::replace(&mut self.entries[slot], edge)
         };
-        Some((extent.last, extent.area?))
+        Some((entry.last, entry.area?))
     }
 
     /// Makes the area in `slot` end at `last`.
     pub(super) fn shorten(&mut self, slot: usize, last: u64) {
-        self.slots[slot].extent.last = last;
+        self.entries[slot].last = last;
     }
 
-    /// Changes the cover at the entry in `slot`, and removes the entry if then nothing happens there.
-    pub(super) fn add_delta(&mut self, slot: usize, delta: i32) {
-        let old = self.deltas[slot];
+    /// Changes the cover by `delta` from `start` on.
+    pub(super) fn add_cover(&mut self, start: u64, delta: i32) {
+        let rank = self.rank(start);
+        let Some(slot) = self.entry_at(rank, start) else {
+            self.insert(rank, edge(start), delta);
+            return;
+        };
+        let old = mem::take(&mut self.deltas[slot]);
         let new = old + delta;
+        self.edges -= usize::from(old != 0);
+        self.edges += usize::from(new != 0);
         self.deltas[slot] = new;
-        self.edges = self.edges + usize::from(new != 0) - usize::from(old != 0);
-        if new == 0 && self.slots[slot].extent.area.is_none() {
+        if new == 0 && self.entries[slot].area.is_none() {
             self.remove(slot);
         }
     }
@@ -234,15 +226,11 @@ impl<V> Leaf<V> {
     /// Appends the entries of `from` from slot `first` on.
     fn take(&mut self, from: &mut Self, first: usize) {
         for slot in first..from.len {
-            let Slot { start, extent } = mem::replace(&mut from.slots[slot], Slot::UNUSED);
-            let entry = Entry {
-                start,
-                delta: mem::take(&mut from.deltas[slot]),
-                extent,
-            };
-            from.areas -= usize::from(entry.extent.area.is_some());
-            from.edges -= usize::from(entry.delta != 0);
-            self.push(entry);
+            let entry = mem::replace(&mut from.entries[slot], Entry::UNUSED);
+            let delta = mem::take(&mut from.deltas[slot]);
+            from.areas -= usize::from(entry.area.is_some());
+            from.edges -= usize::from(delta != 0);
+            self.insert(self.len, entry, delta);
         }
         from.len = first;
     }
@@ -251,14 +239,21 @@ impl<V> Leaf<V> {
     pub(super) fn even_out(&mut self, right: &mut Self) {
         let half = usize::midpoint(self.len, right.len);
         while self.len < half {
-            self.push(right.remove(0));
+            let (entry, delta) = right.remove(0);
+            self.insert(self.len, entry, delta);
         }
         while self.len > half {
-            right.insert(0, self.remove(self.len - 1));
+            let (entry, delta) = self.remove(self.len - 1);
+            right.insert(0, entry, delta);
         }
     }
+}
 
-    fn push(&mut self, entry: Entry<V>) {
-        self.insert(self.len, entry);
+/// An entry without an area.
+fn edge<V>(start: u64) -> Entry<V> {
+    Entry {
+        start,
+        last: start.wrapping_sub(1),
+        area: None,
     }
 }

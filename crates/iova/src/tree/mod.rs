@@ -26,14 +26,17 @@ use alloc::boxed::Box;
 use core::mem;
 
 use inner::Inner;
-use keys::FANOUT;
-use leaf::{Entry, Extent, Leaf};
-use node::Node;
+use keys::{FANOUT, LEAST};
+use cover::Cover;
+use leaf::{Entry, Leaf};
+use node::{Node, Owned, Shared, Unique};
 
 use crate::steps;
 
 pub(crate) struct Tree<V> {
-    root: Node<V>,
+    root: Owned<V>,
+    /// The number of areas.
+    len: usize,
     /// Bit n is set when some row for the alignment 2^n is out of date.
     stale: u64,
 }
@@ -45,47 +48,24 @@ impl<V> Tree<V> {
     pub(crate) fn new() -> Self {
         Self {
             root: Node::empty(),
+            len: 0,
             stale: 0,
         }
     }
 
     /// The number of areas.
     pub(crate) fn len(&self) -> usize {
-        self.root.areas()
+        self.len
     }
 
     /// Inserts an area where nothing is reserved, or returns the start of the first area in the way.
     pub(crate) fn insert(&mut self, start: u64, last: u64, value: V) -> Result<(), u64> {
-        self.edit(start, |leaf, after| {
-            let rank = leaf.rank(start);
-            if let Some(slot) = leaf.area_at(rank, start) {
-                return Err(leaf.start(slot));
-            }
-            if let Some(next) = leaf.next(rank).or(after)
-                && next <= last
-            {
-                return Err(next);
-            }
-            let area = Some(value);
-            let extent = Extent { last, area };
-            match leaf.entry_at(rank, start) {
-                Some(slot) => leaf.set_area(slot, extent),
-                None => leaf.insert(
-                    rank,
-                    Entry {
-                        start,
-                        delta: 0,
-                        extent,
-                    },
-                ),
-            }
-            Ok(())
-        })
+        self.edit(start, 1, |leaf, after| leaf.insert_area(start, last, value, after))
     }
 
     /// Removes the area that starts at `start`: its last address and value.
     pub(crate) fn remove(&mut self, start: u64) -> Option<(u64, V)> {
-        let removed = self.edit(start, |leaf, _| {
+        let removed = self.edit(start, -1, |leaf, _| {
             let slot = leaf.entry_at(leaf.rank(start), start).ok_or(())?;
             leaf.take_area(slot).ok_or(())
         });
@@ -95,7 +75,7 @@ impl<V> Tree<V> {
     /// Splits the area that holds `at` in two, if it starts below. `split` takes the value of the upper part out of that
     /// of the whole.
     pub(crate) fn split(&mut self, at: u64, split: impl FnOnce(&mut V) -> V) -> Option<()> {
-        let cut = self.edit(at, |leaf, _| {
+        let cut = self.edit(at, 0, |leaf, _| {
             let slot = leaf.area_at(leaf.rank(at), at).ok_or(())?;
             let (start, last, value) = leaf.area_mut(slot).ok_or(())?;
             if start == at {
@@ -109,61 +89,79 @@ impl<V> Tree<V> {
         self.insert(at, last, upper).ok()
     }
 
-    /// Adds `delta` to the cover of all addresses from `start` on, none of which is inside an area unless `start` is.
+    /// Adds `delta` to the cover of all addresses from `start` on. `start` is not inside an area, though one may start there.
     pub(crate) fn add_cover(&mut self, start: u64, delta: i32) {
-        let added: Result<(), ()> = self.edit(start, |leaf, _| {
-            let rank = leaf.rank(start);
-            let extent = Extent {
-                last: start.wrapping_sub(1),
-                area: None,
-            };
-            match leaf.entry_at(rank, start) {
-                Some(slot) => leaf.add_delta(slot, delta),
-                None => leaf.insert(
-                    rank,
-                    Entry {
-                        start,
-                        delta,
-                        extent,
-                    },
-                ),
-            }
+        let added: Result<(), ()> = self.edit(start, 0, |leaf, _| {
+            leaf.add_cover(start, delta);
             Ok(())
         });
         debug_assert_eq!(added, Ok(()), "this change cannot fail");
     }
 
-    /// See [`Inner::edit`].
+    /// Calls `change` with the leaf where an entry that starts at `addr` is or belongs, and with the start of the entry
+    /// after that leaf. It must add `areas` to the number of areas, or return an error and change nothing.
     fn edit<T, E>(
         &mut self,
         addr: u64,
+        areas: isize,
         change: impl FnOnce(&mut Leaf<V>, Option<u64>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let result = match &mut self.root {
-            Node::Leaf(leaf) => change(leaf, None),
-            Node::Inner(inner) => inner.edit(addr, None, change),
-        }?;
+        let mut after = None;
+        let mut node = self.root.as_mut();
+        // What is known of the nodes on the way changes before it is known whether the leaf will: then it is in the cache
+        // by the time the leaf is.
+        while let Unique::Inner(inner) = node {
+            steps::add(1);
+            let slot = inner.route(addr);
+            after = inner.starts().get(slot + 1).copied().or(after);
+            let child = &mut inner.summaries[slot];
+            child.stale = u64::MAX;
+            child.areas = child.areas.wrapping_add_signed(areas);
+            node = inner.child_mut(slot);
+        }
+        let Unique::Leaf(leaf) = node else {
+            unreachable!("the loop ends at a leaf")
+        };
+        let before = Outline::of(leaf);
+        let result = change(leaf, after);
+        let settled = match &result {
+            Ok(_) => before == Outline::of(leaf) && (LEAST..FANOUT).contains(&leaf.len()),
+            Err(_) => areas == 0,
+        };
+        if result.is_ok() {
+            self.len = self.len.wrapping_add_signed(areas);
+        }
         self.stale = u64::MAX;
-        if self.root.len() == self.root.capacity() {
-            let right = self.root.split_off(addr);
+        if !settled {
+            self.settle(addr);
+        }
+        result
+    }
+
+    /// Makes everything on the way to the leaf where `addr` belongs fit that leaf.
+    fn settle(&mut self, addr: u64) {
+        if let Unique::Inner(inner) = self.root.as_mut() {
+            inner.settle(addr);
+        }
+        if self.root.as_ref().len() == FANOUT {
+            let right = self.root.as_mut().split_off(addr);
             let left = mem::replace(&mut self.root, Node::empty());
             self.root = Node::Inner(Box::new(Inner::above(left, right)));
-        } else if let Node::Inner(inner) = &mut self.root
+        } else if let Unique::Inner(inner) = self.root.as_mut()
             && let Some(only) = inner.take_only_child()
         {
             self.root = only;
         }
-        Ok(result)
     }
 
     /// The leaf where an entry that starts at `addr` is or belongs.
     fn leaf(&self, addr: u64) -> &Leaf<V> {
-        let mut node = &self.root;
+        let mut node = self.root.as_ref();
         loop {
             steps::add(1);
             match node {
-                Node::Leaf(leaf) => return leaf,
-                Node::Inner(inner) => node = inner.child(inner.route(addr)),
+                Shared::Leaf(leaf) => return leaf,
+                Shared::Inner(inner) => node = inner.child(inner.route(addr)),
             }
         }
     }
@@ -171,31 +169,28 @@ impl<V> Tree<V> {
     /// The area that holds `addr`.
     pub(crate) fn get(&self, addr: u64) -> Option<Area<'_, V>> {
         let leaf = self.leaf(addr);
-        leaf.area(leaf.area_at(leaf.rank(addr), addr)?)
+        leaf.entries()[leaf.area_at(leaf.rank(addr), addr)?].area()
     }
 
     /// As [`get`](Self::get).
     pub(crate) fn get_mut(&mut self, addr: u64) -> Option<(u64, u64, &mut V)> {
-        let mut node = &mut self.root;
+        let mut node = self.root.as_mut();
         loop {
             match node {
-                Node::Leaf(leaf) => return leaf.area_mut(leaf.area_at(leaf.rank(addr), addr)?),
-                Node::Inner(inner) => {
-                    let slot = inner.route(addr);
-                    node = inner.child_mut(slot);
-                }
+                Unique::Leaf(leaf) => return leaf.area_mut(leaf.area_at(leaf.rank(addr), addr)?),
+                Unique::Inner(inner) => node = inner.child_mut(inner.route(addr)),
             }
         }
     }
 
     /// The area with `n` others below it.
     pub(crate) fn nth(&self, mut n: usize) -> Option<Area<'_, V>> {
-        let mut node = &self.root;
+        let mut node = self.root.as_ref();
         loop {
             steps::add(1);
             match node {
-                Node::Leaf(leaf) => return leaf.area(leaf.area_slots().nth(n)?),
-                Node::Inner(inner) => {
+                Shared::Leaf(leaf) => return leaf.entries().iter().filter_map(Entry::area).nth(n),
+                Shared::Inner(inner) => {
                     let slot = inner.summaries().iter().position(|child| {
                         let here = n < child.areas;
                         if !here {
@@ -206,6 +201,24 @@ impl<V> Tree<V> {
                     node = inner.child(slot?);
                 }
             }
+        }
+    }
+}
+
+/// What is known of a leaf elsewhere, apart from the number of areas.
+#[derive(PartialEq)]
+struct Outline {
+    start: Option<u64>,
+    last: Option<u64>,
+    cover: Cover,
+}
+
+impl Outline {
+    fn of<V>(leaf: &Leaf<V>) -> Self {
+        Self {
+            start: leaf.entries().first().map(|entry| entry.start),
+            last: leaf.entries().last().map(|entry| entry.last),
+            cover: leaf.cover(),
         }
     }
 }

@@ -1,26 +1,44 @@
-//! What leaves and inner nodes have in common.
+//! Leaves and inner nodes alike, and the children of an inner node.
 
 use alloc::boxed::Box;
+use core::array;
 
 use super::cover::Cover;
 use super::inner::Inner;
-use super::keys::{LEAF,FANOUT};
+use super::keys::{self, FANOUT};
 use super::leaf::Leaf;
 
-pub(super) enum Node<V> {
-    Leaf(Box<Leaf<V>>),
-    Inner(Box<Inner<V>>),
+/// A leaf or an inner node: owned, or a reference to one.
+pub(super) enum Node<L, I> {
+    Leaf(L),
+    Inner(I),
 }
 
-impl<V> Node<V> {
+pub(super) type Owned<V> = Node<Box<Leaf<V>>, Box<Inner<V>>>;
+pub(super) type Shared<'a, V> = Node<&'a Leaf<V>, &'a Inner<V>>;
+pub(super) type Unique<'a, V> = Node<&'a mut Leaf<V>, &'a mut Inner<V>>;
+
+impl<V> Owned<V> {
     pub(super) fn empty() -> Self {
         Self::Leaf(Box::new(Leaf::new()))
     }
 
-    pub(super) fn capacity(&self) -> usize {
-        match self { Self::Leaf(_) => LEAF, Self::Inner(_) => FANOUT }
+    pub(super) fn as_ref(&self) -> Shared<'_, V> {
+        match self {
+            Self::Leaf(leaf) => Node::Leaf(leaf),
+            Self::Inner(inner) => Node::Inner(inner),
+        }
     }
 
+    pub(super) fn as_mut(&mut self) -> Unique<'_, V> {
+        match self {
+            Self::Leaf(leaf) => Node::Leaf(leaf),
+            Self::Inner(inner) => Node::Inner(inner),
+        }
+    }
+}
+
+impl<V> Shared<'_, V> {
     /// The number of entries or children.
     pub(super) fn len(&self) -> usize {
         match self {
@@ -39,7 +57,7 @@ impl<V> Node<V> {
     /// The start of the first entry; the node has one.
     pub(super) fn start(&self) -> u64 {
         match self {
-            Self::Leaf(leaf) => leaf.start(0),
+            Self::Leaf(leaf) => leaf.entries()[0].start,
             Self::Inner(inner) => inner.starts()[0],
         }
     }
@@ -47,8 +65,8 @@ impl<V> Node<V> {
     /// The last address of the last entry; the node has one.
     pub(super) fn last(&self) -> u64 {
         match self {
-            Self::Leaf(leaf) => leaf.last(),
-            Self::Inner(inner) => inner.last(),
+            Self::Leaf(leaf) => leaf.entries()[leaf.len() - 1].last,
+            Self::Inner(inner) => inner.summaries()[inner.len() - 1].last,
         }
     }
 
@@ -56,7 +74,7 @@ impl<V> Node<V> {
     pub(super) fn areas(&self) -> usize {
         match self {
             Self::Leaf(leaf) => leaf.areas(),
-            Self::Inner(inner) => inner.areas(),
+            Self::Inner(inner) => inner.summaries().iter().map(|child| child.areas).sum(),
         }
     }
 
@@ -66,46 +84,102 @@ impl<V> Node<V> {
             Self::Inner(inner) => inner.cover(),
         }
     }
+}
 
+impl<V> Unique<'_, V> {
     /// Splits a full node in two and returns the right one. `addr` is where it grew: a node that grows at its end keeps
     /// more, because the next entries will probably come there too.
-    pub(super) fn split_off(&mut self, addr: u64) -> Self {
+    pub(super) fn split_off(self, addr: u64) -> Owned<V> {
+        let kept = |last_start| {
+            if last_start <= addr {
+                FANOUT / 4 * 3
+            } else {
+                FANOUT / 2
+            }
+        };
         match self {
-            Self::Leaf(leaf) => Self::Leaf(leaf.split_off(kept(leaf.start(LEAF-1), addr, LEAF))),
-            Self::Inner(inner) => Self::Inner(inner.split_off(kept(inner.starts()[FANOUT-1], addr, FANOUT))),
+            Self::Leaf(leaf) => Node::Leaf(leaf.split_off(kept(leaf.entries()[FANOUT - 1].start))),
+            Self::Inner(inner) => Node::Inner(inner.split_off(kept(inner.starts()[FANOUT - 1]))),
         }
     }
 
     /// Takes over what its right neighbour, a node of equal height, has. If that is too much for one node, the two share
     /// it and the neighbour is given back.
-    pub(super) fn join(&mut self, right: Self) -> Option<Self> {
+    pub(super) fn join(self, right: Owned<V>) -> Option<Owned<V>> {
         match (self, right) {
-            (Self::Leaf(left), Self::Leaf(mut right)) => {
-                if left.len() + right.len() < LEAF {
-                    left.append(*right);
-                    return None;
-                }
-                left.even_out(&mut right);
-                Some(Self::Leaf(right))
-            }
-            (Self::Inner(left), Self::Inner(mut right)) => {
+            (Self::Leaf(left), Node::Leaf(mut right)) => {
                 if left.len() + right.len() < FANOUT {
                     left.append(*right);
                     return None;
                 }
                 left.even_out(&mut right);
-                Some(Self::Inner(right))
+                Some(Node::Leaf(right))
             }
-            (_, right) => Some(right),
+            (Self::Inner(left), Node::Inner(mut right)) => {
+                if left.len() + right.len() < FANOUT {
+                    left.append(*right);
+                    return None;
+                }
+                left.even_out(&mut right);
+                Some(Node::Inner(right))
+            }
+            _ => unreachable!("{UNEVEN}"),
         }
     }
 }
 
-/// How many of the entries of a full node stay on the left.
-fn kept(last: u64, addr: u64, size: usize) -> usize {
-    if last <= addr {
-        size / 4 * 3
-    } else {
-        size / 2
+type Boxes<N> = [Option<Box<N>>; FANOUT];
+
+/// The children of an inner node, in its first slots. They are of equal height, so one tag serves all.
+pub(super) enum Children<V> {
+    Leaves(Boxes<Leaf<V>>),
+    Inners(Boxes<Inner<V>>),
+}
+
+impl<V> Children<V> {
+    /// Slots for nodes of this height.
+    pub(super) fn new(height: u32) -> Self {
+        match height {
+            0 => Self::Leaves(array::from_fn(|_| None)),
+            _ => Self::Inners(array::from_fn(|_| None)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, slot: usize) -> Shared<'_, V> {
+        match self {
+            Self::Leaves(leaves) => Node::Leaf(leaves[slot].as_ref().expect(NO_CHILD)),
+            Self::Inners(inners) => Node::Inner(inners[slot].as_ref().expect(NO_CHILD)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, slot: usize) -> Unique<'_, V> {
+        match self {
+            Self::Leaves(leaves) => Node::Leaf(leaves[slot].as_mut().expect(NO_CHILD)),
+            Self::Inners(inners) => Node::Inner(inners[slot].as_mut().expect(NO_CHILD)),
+        }
+    }
+
+    /// Puts `node` in `slot` and moves the later ones of the first `len` up.
+    pub(super) fn insert(&mut self, len: usize, slot: usize, node: Owned<V>) {
+        match (self, node) {
+            (Self::Leaves(leaves), Node::Leaf(leaf)) => keys::insert(leaves, len, slot, Some(leaf)),
+            (Self::Inners(inners), Node::Inner(inner)) => {
+                keys::insert(inners, len, slot, Some(inner));
+            }
+            _ => unreachable!("{UNEVEN}"),
+        }
+    }
+
+    /// Takes the node in `slot` out and moves the later ones of the first `len` down.
+    pub(super) fn remove(&mut self, len: usize, slot: usize) -> Owned<V> {
+        match self {
+            Self::Leaves(leaves) => Node::Leaf(keys::remove(leaves, len, slot, None).expect(NO_CHILD)),
+            Self::Inners(inners) => Node::Inner(keys::remove(inners, len, slot, None).expect(NO_CHILD)),
+        }
     }
 }
+
+const NO_CHILD: &str = "a node has a child in each of its slots";
+const UNEVEN: &str = "nodes beside each other are of equal height";

@@ -29,7 +29,8 @@ impl Arena {
         let wanted = Wanted {
             id,
             page: PAGE,
-            range: FileRange::from_len(FileOffset::new(0), SIZE).ok_or(io::ErrorKind::InvalidInput)?,
+            range: FileRange::from_len(FileOffset::new(0), SIZE)
+                .ok_or(io::ErrorKind::InvalidInput)?,
             expected_size: SIZE,
         };
         memory.hold_file(id);
@@ -39,7 +40,8 @@ impl Arena {
             next: Mutex::new(0),
         };
         let runs = memory.resolve_file(&wanted, None, || Some(file));
-        let mapped = runs.is_ok_and(|runs| runs.iter().all(|run| memory.slice(run.memory).is_some()));
+        let mapped =
+            runs.is_ok_and(|runs| runs.iter().all(|run| memory.slice(run.memory).is_some()));
         if mapped {
             Ok(arena)
         } else {
@@ -50,7 +52,10 @@ impl Arena {
     /// New memory of whole pages, with its place in the arena. Large pieces are aligned for large leaves.
     pub(super) fn allocate(&self, len: u64, page: PageSize) -> Option<(u64, Runs)> {
         let large = [PageSize::SIZE_1G, PageSize::SIZE_2M].into_iter();
-        let align = large.filter(|size| len >= size.bytes()).chain([page]).max()?;
+        let align = large
+            .filter(|size| len >= size.bytes())
+            .chain([page])
+            .max()?;
         let len = len.checked_next_multiple_of(page.bytes())?;
         let mut next = self.next.lock();
         let start = next.checked_next_multiple_of(align.bytes())?;

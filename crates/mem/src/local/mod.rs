@@ -14,7 +14,10 @@ use arena::Arena;
 
 use crate::extents::{ExtentMap, Value};
 use crate::physical::push_run;
-use crate::{Access, AddressSpace, Fault, Locked, PAGE, PhysicalMemory, Run, Runs, SpaceId, Uid, VolatileSlice};
+use crate::{
+    Access, AddressSpace, Fault, Locked, PAGE, PhysicalMemory, Run, Runs, SpaceId, Uid,
+    VolatileSlice,
+};
 
 /// What a mapping allows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -164,18 +167,24 @@ impl LocalSpace {
 
     /// Unmaps all pages that the range touches. Pinned memory stays where it is for those who have pinned it.
     pub fn unmap(&self, pages: HvaRange) {
-        self.state.write().mappings.update(whole_pages(pages), |_| None);
+        self.state
+            .write()
+            .mappings
+            .update(whole_pages(pages), |_| None);
     }
 
     /// Changes what the mapped pages that the range touches allow.
     pub fn protect(&self, pages: HvaRange, protection: Protection) {
-        self.state.write().mappings.update(whole_pages(pages), |piece| {
-            let mapping = piece.value?;
-            Some(Mapping {
-                protection,
-                ..mapping
-            })
-        });
+        self.state
+            .write()
+            .mappings
+            .update(whole_pages(pages), |piece| {
+                let mapping = piece.value?;
+                Some(Mapping {
+                    protection,
+                    ..mapping
+                })
+            });
     }
 
     /// Sets the real user that new mappings are charged to.
@@ -185,7 +194,8 @@ impl LocalSpace {
 
     /// Sets `RLIMIT_MEMLOCK` in bytes; `None` for unlimited.
     pub fn set_memlock_limit(&self, limit: Option<u64>) {
-        self.memlock_limit.store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.memlock_limit
+            .store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The process exits: its mappings are gone, its pins stay.
@@ -286,7 +296,9 @@ impl AddressSpace for LocalSpace {
 
     fn resolve(&self, pages: HvaRange, access: Access) -> Result<Vec<Run>, Fault> {
         let mut runs = Runs::new();
-        self.walk(pages, access, |memory, page| push_run(&mut runs, memory, page))?;
+        self.walk(pages, access, |memory, page| {
+            push_run(&mut runs, memory, page);
+        })?;
         Ok(runs.into_vec())
     }
 

@@ -39,7 +39,10 @@ fn the_same_calls_give_the_same_addresses() {
     let (first, second) = (run(), run());
     assert_eq!(first, second);
     let large = first.2[0].memory.start();
-    assert!(large.is_aligned(PageSize::SIZE_2M), "{large} allows large leaves");
+    assert!(
+        large.is_aligned(PageSize::SIZE_2M),
+        "{large} allows large leaves"
+    );
     assert!(first.1.start().is_aligned(PageSize::SIZE_2M));
 }
 
@@ -57,23 +60,39 @@ fn pages_can_look_huge() {
 fn what_is_not_mapped_or_not_allowed_is_refused_where_it_begins() {
     let (_, space) = space();
     let buffer = space.allocate(0x4000).unwrap();
-    let page = |n: u64| HvaRange::from_len(Hva::new(buffer.start().get() + n * 0x1000), 0x1000).unwrap();
+    let page =
+        |n: u64| HvaRange::from_len(Hva::new(buffer.start().get() + n * 0x1000), 0x1000).unwrap();
     space.unmap(page(1));
     space.protect(page(2), Protection::Read);
     space.protect(page(3), Protection::None);
 
     let from = |n| HvaRange::new(page(n).start(), buffer.last()).unwrap();
-    assert_eq!(space.resolve(from(0), Access::Read), Err(Fault::Unmapped(page(1).start())));
+    assert_eq!(
+        space.resolve(from(0), Access::Read),
+        Err(Fault::Unmapped(page(1).start()))
+    );
     let denied = |n, access| {
         Err(Fault::Denied {
             at: page(n).start(),
             access,
         })
     };
-    assert_eq!(space.resolve(from(2), Access::Write), denied(2, Access::Write));
-    assert_eq!(space.resolve(from(2), Access::Read), denied(3, Access::Read));
+    assert_eq!(
+        space.resolve(from(2), Access::Write),
+        denied(2, Access::Write)
+    );
+    assert_eq!(
+        space.resolve(from(2), Access::Read),
+        denied(3, Access::Read)
+    );
     assert!(space.resolve(page(2), Access::Read).is_ok());
-    assert_eq!(space.write(page(2).start(), &[1]), Err(Fault::Denied { at: page(2).start(), access: Access::Write }));
+    assert_eq!(
+        space.write(page(2).start(), &[1]),
+        Err(Fault::Denied {
+            at: page(2).start(),
+            access: Access::Write
+        })
+    );
     assert!(space.read(page(2).start(), &mut [0; 8]).is_ok());
     assert!(space.read(page(2).start(), &mut [0; 0x1001]).is_err());
     let end = HvaRange::from_len(Hva::new(u64::MAX), 1).unwrap();

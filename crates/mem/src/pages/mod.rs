@@ -25,7 +25,8 @@ pub use owner::change_owner;
 
 use crate::extents::{ExtentMap, Value};
 use crate::{
-    Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, PAGE, PhysicalMemory, Run, Uid,
+    Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, PAGE, PhysicalMemory, Run,
+    Uid,
 };
 
 /// Pieces of memory in the order of the bytes they back.
@@ -99,7 +100,15 @@ impl Pages {
         accounting: Accounting,
     ) -> Arc<Self> {
         let (start, len_minus_one) = (range.start().get(), range.len_minus_one());
-        Self::new(memory, space, None, start, len_minus_one, access, accounting)
+        Self::new(
+            memory,
+            space,
+            None,
+            start,
+            len_minus_one,
+            access,
+            accounting,
+        )
     }
 
     /// The bytes `range` of `file`, mapped by (and charged to) the process with memory `owner`.
@@ -113,7 +122,15 @@ impl Pages {
     ) -> Arc<Self> {
         let (start, len_minus_one) = (range.start().get(), range.len_minus_one());
         let file = Some(Arc::new(file));
-        Self::new(memory, owner, file, start, len_minus_one, access, accounting)
+        Self::new(
+            memory,
+            owner,
+            file,
+            start,
+            len_minus_one,
+            access,
+            accounting,
+        )
     }
 
     fn new(

@@ -19,8 +19,10 @@ pub fn change_owner(pages: &[Arc<Pages>], owner: &Arc<dyn AddressSpace>) -> Resu
     // Locks of the same rank are taken in the order of their addresses.
     pages.sort_by_key(|pages| Arc::as_ptr(pages));
     pages.dedup_by_key(|pages| Arc::as_ptr(pages));
-    let mut locked: Vec<(&Pages, MutexGuard<'_, State>)> =
-        pages.into_iter().map(|pages| (&**pages, pages.state.lock())).collect();
+    let mut locked: Vec<(&Pages, MutexGuard<'_, State>)> = pages
+        .into_iter()
+        .map(|pages| (&**pages, pages.state.lock()))
+        .collect();
 
     let user = owner.user();
     let is_charged_anew = |state: &State, accounting| {

@@ -47,7 +47,12 @@ impl Pages {
         if !found.new.is_empty() {
             let new = found.new.iter().map(|(_, run)| run.memory);
             let accounts = self.memory.accounts();
-            accounts.charge(&*state.owner, state.user, self.accounting, page_count(new.clone()))?;
+            accounts.charge(
+                &*state.owner,
+                state.user,
+                self.accounting,
+                page_count(new.clone()),
+            )?;
             self.memory.pin(new);
         }
         state.add_user(whole_pages(&positions), &found.new);
@@ -177,7 +182,9 @@ impl Pages {
         // The client may have opened it for reading only; what counts for DMA is the memory.
         let open = || {
             let file = file.as_fd();
-            reopen(file, OFlags::RDWR).or_else(|_| file.try_clone_to_owned()).ok()
+            reopen(file, OFlags::RDWR)
+                .or_else(|_| file.try_clone_to_owned())
+                .ok()
         };
         let runs = self.memory.resolve_file(&wanted, None, open);
         runs.map_err(|Exhausted| PinError::Fault(Fault::Exhausted))
@@ -237,5 +244,7 @@ fn memory(piece: &Piece<Held>, held: Held) -> PaRange {
 }
 
 fn page_count(memory: impl Iterator<Item = PaRange>) -> u64 {
-    memory.map(|range| (range.len_minus_one() + 1) >> PAGE.log2()).sum()
+    memory
+        .map(|range| (range.len_minus_one() + 1) >> PAGE.log2())
+        .sum()
 }

@@ -34,22 +34,42 @@ impl Machine {
     }
 
     fn pages(&self, range: HvaRange, accounting: Accounting) -> Arc<Pages> {
-        Pages::from_space(&self.memory, &self.owner(), range, Access::Write, accounting)
+        Pages::from_space(
+            &self.memory,
+            &self.owner(),
+            range,
+            Access::Write,
+            accounting,
+        )
     }
 
     fn file(&self, size: u64, range: FileRange, accounting: Accounting) -> Arc<Pages> {
         let file = memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, size).unwrap();
         let file = MemFile::new(file).unwrap();
-        Pages::from_file(&self.memory, &self.owner(), file, range, Access::Write, accounting)
+        Pages::from_file(
+            &self.memory,
+            &self.owner(),
+            file,
+            range,
+            Access::Write,
+            accounting,
+        )
     }
 
     /// Pages objects that pin each page of a buffer.
     fn counts(&self, range: HvaRange) -> Vec<u32> {
-        let runs = self.space.resolve(range.align_out(PAGE), Access::Read).unwrap();
-        let counts = runs.iter().flat_map(|run| self.memory.pin_counts(run.memory));
+        let runs = self
+            .space
+            .resolve(range.align_out(PAGE), Access::Read)
+            .unwrap();
+        let counts = runs
+            .iter()
+            .flat_map(|run| self.memory.pin_counts(run.memory));
         let pages = |count: &crate::PinCount| (count.memory.len().unwrap() / 4096) as usize;
-        counts.flat_map(|count| vec![count.objects; pages(&count)]).collect()
+        counts
+            .flat_map(|count| vec![count.objects; pages(&count)])
+            .collect()
     }
 }
 
@@ -102,14 +122,25 @@ fn runs_are_exactly_the_bytes_and_whole_pages_are_pinned() {
     let pages = machine.pages(inner, Accounting::None);
     assert_eq!(pages.page_offset(), 0x801);
     assert_eq!(pages.len().get(), 0x1900);
-    let whole = machine.space.resolve(buffer, Access::Read).unwrap()[0].memory.start();
+    let whole = machine.space.resolve(buffer, Access::Read).unwrap()[0]
+        .memory
+        .start();
     let runs = pages.pin(bytes(0x7ff, 0x800)).unwrap();
     let expected = PaRange::from_len(Pa::new(whole.get() + 0x1000), 0x800).unwrap();
-    assert_eq!(runs[..], [Run { memory: expected, page: PAGE }]);
+    assert_eq!(
+        runs[..],
+        [Run {
+            memory: expected,
+            page: PAGE
+        }]
+    );
     assert_eq!(machine.counts(buffer), [0, 1, 0, 0]);
     assert_eq!(pages.runs(bytes(0x7ff, 0x800)), Some(runs));
     assert_eq!(pages.runs(bytes(0x7fe, 0x800)), None);
-    assert_eq!(pages.runs(bytes(0x7ff, 0x1000)).unwrap()[0].memory.len(), Some(0x1000));
+    assert_eq!(
+        pages.runs(bytes(0x7ff, 0x1000)).unwrap()[0].memory.len(),
+        Some(0x1000)
+    );
     assert_eq!(pages.runs(bytes(0x7ff, 0x1001)), None);
     assert_eq!(pages.pin(bytes(0x1000, 0x901)), Err(PinError::OutOfRange));
     assert_eq!(pages.pinned(), 1);
@@ -155,10 +186,16 @@ fn the_limit_counts_all_processes_of_a_user_but_only_one_mm() {
         pages.pin(bytes(0, 0x2000)).map(|_| pages)
     };
     let first = pin(&machine.space, Accounting::User).unwrap();
-    assert_eq!(pin(&other, Accounting::User).unwrap_err().errno(), Errno::ENOMEM);
+    assert_eq!(
+        pin(&other, Accounting::User).unwrap_err().errno(),
+        Errno::ENOMEM
+    );
     let second = pin(&other, Accounting::Mm).unwrap();
     assert_eq!(other.locked().locked(), 2);
-    assert_eq!(pin(&other, Accounting::Mm).unwrap_err().errno(), Errno::ENOMEM);
+    assert_eq!(
+        pin(&other, Accounting::Mm).unwrap_err().errno(),
+        Errno::ENOMEM
+    );
     let free = pin(&other, Accounting::None).unwrap();
     assert_eq!(other.locked().pinned(), 4, "counted in every mode");
     drop((first, second, free));
@@ -186,9 +223,14 @@ fn an_owner_that_is_gone_keeps_its_pins_and_gets_no_new_ones() {
     let runs = pages.pin(bytes(0, 0x1000)).unwrap();
     machine.space.exit();
     assert_eq!(pages.pin(bytes(0, 0x1000)).unwrap(), runs);
-    assert_eq!(pages.pin(bytes(0, 0x2000)).unwrap_err(), PinError::Fault(Fault::Gone));
+    assert_eq!(
+        pages.pin(bytes(0, 0x2000)).unwrap_err(),
+        PinError::Fault(Fault::Gone)
+    );
     let mut content = [0; 6];
-    pages.read(Offset::new(0), &mut content, CopyBy::Foreign).unwrap();
+    pages
+        .read(Offset::new(0), &mut content, CopyBy::Foreign)
+        .unwrap();
     assert_eq!(&content, b"before");
     let beyond = pages.read(Offset::new(0xffd), &mut content, CopyBy::Foreign);
     assert_eq!(beyond.unwrap_err().errno(), Errno::EFAULT);
@@ -210,22 +252,46 @@ fn copies_take_the_path_that_the_kernel_takes() {
     let pages = machine.pages(buffer, Accounting::None);
     pages.pin(bytes(0, 0x2000)).unwrap();
     // Other memory at the same addresses: pinned pages keep the old.
-    machine.space.map_shared(buffer.start(), &machine.space, fresh).unwrap();
+    machine
+        .space
+        .map_shared(buffer.start(), &machine.space, fresh)
+        .unwrap();
 
     let read = |by, start, len| {
         let mut content = vec![0; len];
-        pages.read(Offset::new(start), &mut content, by).map(|()| content)
+        pages
+            .read(Offset::new(start), &mut content, by)
+            .map(|()| content)
     };
     let own = CopyBy::Caller(&*machine.space);
-    assert_eq!(read(own, 0, 0x3000).unwrap(), [2; 0x3000], "the mapping process sees what it has now");
-    assert_eq!(read(CopyBy::Foreign, 0xff0, 16).unwrap(), [2; 16], "and so does a short copy by others");
+    assert_eq!(
+        read(own, 0, 0x3000).unwrap(),
+        [2; 0x3000],
+        "the mapping process sees what it has now"
+    );
+    assert_eq!(
+        read(CopyBy::Foreign, 0xff0, 16).unwrap(),
+        [2; 16],
+        "and so does a short copy by others"
+    );
     let mixed = read(CopyBy::Foreign, 0xff0, 0x2010).unwrap();
-    assert!(mixed[..0x1010].iter().all(|&byte| byte == 1), "a long copy uses the pinned pages");
-    assert!(mixed[0x1010..].iter().all(|&byte| byte == 2), "and what is there now for the others");
+    assert!(
+        mixed[..0x1010].iter().all(|&byte| byte == 1),
+        "a long copy uses the pinned pages"
+    );
+    assert!(
+        mixed[0x1010..].iter().all(|&byte| byte == 2),
+        "and what is there now for the others"
+    );
     let stranger = LocalSpace::new(&machine.memory).unwrap();
-    assert_eq!(read(CopyBy::Caller(&*stranger), 0xff0, 32).unwrap(), [1; 32]);
+    assert_eq!(
+        read(CopyBy::Caller(&*stranger), 0xff0, 32).unwrap(),
+        [1; 32]
+    );
 
-    pages.write(Offset::new(0xff0), &[3; 32], CopyBy::Foreign).unwrap();
+    pages
+        .write(Offset::new(0xff0), &[3; 32], CopyBy::Foreign)
+        .unwrap();
     assert_eq!(read(CopyBy::Foreign, 0xff0, 32).unwrap(), [3; 32]);
     assert_eq!(read(own, 0xff0, 32).unwrap(), [2; 32]);
     assert_eq!(machine.memory.pinned_pages(), 2, "copies leave no pins");
@@ -248,13 +314,28 @@ fn file_pages_are_judged_when_they_are_pinned() {
     assert_eq!(error.errno(), Errno::EINVAL);
     odd.write(Offset::new(0), b"file", CopyBy::Foreign).unwrap();
     let mut content = [0; 4];
-    odd.read(Offset::new(0), &mut content, CopyBy::Caller(&*machine.space)).unwrap();
+    odd.read(
+        Offset::new(0),
+        &mut content,
+        CopyBy::Caller(&*machine.space),
+    )
+    .unwrap();
     assert_eq!(&content, b"file");
 
     let other = MemFile::new(std::fs::File::open("/proc/self/maps").unwrap().into()).unwrap();
-    let pages = Pages::from_file(&machine.memory, &machine.owner(), other, file_range(0, 1), Access::Read, Accounting::None);
+    let pages = Pages::from_file(
+        &machine.memory,
+        &machine.owner(),
+        other,
+        file_range(0, 1),
+        Access::Read,
+        Accounting::None,
+    );
     let error = pages.pin(bytes(0, 1)).unwrap_err();
-    assert_eq!((error.errno(), &error), (Errno::EINVAL, &PinError::NotMemory));
+    assert_eq!(
+        (error.errno(), &error),
+        (Errno::EINVAL, &PinError::NotMemory)
+    );
 }
 
 #[test]
@@ -262,7 +343,8 @@ fn a_read_only_file_descriptor_pins_for_writing() {
     let machine = Machine::new();
     let file = memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&file, 0x1000).unwrap();
-    let read_only = crate::file::reopen(std::os::fd::AsFd::as_fd(&file), rustix::fs::OFlags::RDONLY).unwrap();
+    let read_only =
+        crate::file::reopen(std::os::fd::AsFd::as_fd(&file), rustix::fs::OFlags::RDONLY).unwrap();
     let pages = Pages::from_file(
         &machine.memory,
         &machine.owner(),
@@ -272,7 +354,10 @@ fn a_read_only_file_descriptor_pins_for_writing() {
         Accounting::None,
     );
     let runs = pages.pin(bytes(0, 0x1000)).unwrap();
-    machine.memory.write(runs[0].memory.start(), b"DMA").unwrap();
+    machine
+        .memory
+        .write(runs[0].memory.start(), b"DMA")
+        .unwrap();
     let mut content = [0; 3];
     rustix::io::pread(&file, &mut content, 0).unwrap();
     assert_eq!(&content, b"DMA");
@@ -292,16 +377,34 @@ fn ownership_moves_for_all_objects_or_for_none() {
     let next_owner: Arc<dyn AddressSpace> = next.clone();
 
     next.set_memlock_limit(Some(0x1000));
-    assert_eq!(change_owner(&all, &next_owner).unwrap_err().errno(), Errno::ENOMEM);
+    assert_eq!(
+        change_owner(&all, &next_owner).unwrap_err().errno(),
+        Errno::ENOMEM
+    );
     let accounts = machine.memory.accounts();
-    assert_eq!((accounts.charged(Uid(0)), accounts.charged(Uid(5))), (0x2000, 0));
-    assert_eq!((machine.space.locked().pinned(), next.locked().pinned()), (3, 0));
+    assert_eq!(
+        (accounts.charged(Uid(0)), accounts.charged(Uid(5))),
+        (0x2000, 0)
+    );
+    assert_eq!(
+        (machine.space.locked().pinned(), next.locked().pinned()),
+        (3, 0)
+    );
 
     next.set_memlock_limit(Some(0x2000));
     change_owner(&all, &next_owner).unwrap();
-    assert_eq!((accounts.charged(Uid(0)), accounts.charged(Uid(5))), (0, 0x2000));
-    assert_eq!((machine.space.locked().pinned(), next.locked().pinned()), (0, 3));
-    assert_eq!((machine.space.locked().locked(), next.locked().locked()), (0, 1));
+    assert_eq!(
+        (accounts.charged(Uid(0)), accounts.charged(Uid(5))),
+        (0, 0x2000)
+    );
+    assert_eq!(
+        (machine.space.locked().pinned(), next.locked().pinned()),
+        (0, 3)
+    );
+    assert_eq!(
+        (machine.space.locked().locked(), next.locked().locked()),
+        (0, 1)
+    );
     assert_eq!(one.owner().id(), next.id());
     // Nothing moves when nothing changes, even at the limit.
     change_owner(&all, &next_owner).unwrap();
@@ -314,7 +417,10 @@ fn ownership_moves_for_all_objects_or_for_none() {
 fn concurrent_users_leave_nothing_behind() {
     let machine = Machine::new();
     let buffer = machine.space.allocate(64 * 4096).unwrap();
-    let objects = [machine.pages(buffer, Accounting::User), machine.pages(buffer, Accounting::Mm)];
+    let objects = [
+        machine.pages(buffer, Accounting::User),
+        machine.pages(buffer, Accounting::Mm),
+    ];
     std::thread::scope(|scope| {
         for thread in 0..4_u64 {
             let objects = &objects;
@@ -401,7 +507,7 @@ proptest! {
                             let runs = result.unwrap();
                             let model = &mut naive[object];
                             for n in touched.clone() {
-                                let known = model.held[n].map_or((0, places[n].unwrap()), |held| held);
+                                let known = model.held[n].unwrap_or_else(|| (0, places[n].unwrap()));
                                 model.held[n] = Some((known.0 + 1, known.1));
                             }
                             model.pins.push((start, size));

@@ -91,7 +91,8 @@ impl PhysicalMemory {
     fn copy_pieces(&self, memory: PaRange, buffer: &mut Buffer<'_>) -> Result<(), AccessError> {
         let mut at = memory.start();
         loop {
-            let within = memory.intersection(piece(at, PIECE)).unwrap_or(memory);
+            let rest = PaRange::new(at, memory.last()).unwrap_or(memory);
+            let within = rest.intersection(piece(at, PIECE)).unwrap_or(rest);
             let done = host_len(at.get() - memory.start().get());
             let copied = self.copy_piece(within, &mut buffer.part(done, length(within)))?;
             match within.start().checked_add(copied) {
@@ -143,7 +144,10 @@ impl PhysicalMemory {
                 ..
             } => {
                 let file = FileAt { id, offset };
-                (page, self.copy_alias(page, &mut buffer.part(0, length(page)), file, &aliases))
+                (
+                    page,
+                    self.copy_alias(page, &mut buffer.part(0, length(page)), file, &aliases),
+                )
             }
         };
         match copied {
@@ -189,7 +193,9 @@ impl PhysicalMemory {
             return Ok(());
         }
         let search = self.search().ok_or(Unreachable::Gone)?;
-        let found = search.find(file.id, file.offset, None).ok_or(Unreachable::Gone)?;
+        let found = search
+            .find(file.id, file.offset, None)
+            .ok_or(Unreachable::Gone)?;
         copy(&found).ok_or(Unreachable::Gone)?;
         if let Some(window) = self.windows.write().files.get_mut(&file.id) {
             window.offer(None, Some(found));
@@ -225,7 +231,10 @@ impl PhysicalMemory {
         for (n, byte) in bytes.iter_mut().enumerate() {
             let at = start.wrapping_add(n as u64);
             let word = at.align_down(PageSize::from_log2(3));
-            let words = self.region.words(word, 8).ok_or(AccessError::NoMemory(at))?;
+            let words = self
+                .region
+                .words(word, 8)
+                .ok_or(AccessError::NoMemory(at))?;
             let word = words[0].load(Ordering::Relaxed).to_ne_bytes();
             *byte = word[host_len(at.get() & 7)];
         }

@@ -112,7 +112,10 @@ mod tests {
     fn takes_the_lowest_aligned_addresses_and_knows_each_gigabyte() {
         let mut directory = Directory::default();
         assert_eq!(directory.take(ALL, 1, 1, None, owner(0)), Some(4 * GIB));
-        assert_eq!(directory.take(ALL, 3 * GIB, 4, None, owner(GIB)), Some(8 * GIB));
+        assert_eq!(
+            directory.take(ALL, 3 * GIB, 4, None, owner(GIB)),
+            Some(8 * GIB)
+        );
         assert_eq!(directory.take(ALL, GIB, 1, None, owner(0)), Some(5 * GIB));
         assert_eq!(directory.owner(10 * GIB + 5), Some(owner(3 * GIB)));
         assert_eq!(directory.owner(11 * GIB), None);
@@ -126,16 +129,25 @@ mod tests {
         directory.take(ALL, 2 * GIB, 1, None, owner(0));
         let after = Some(6 * GIB);
         assert_eq!(directory.take(ALL, GIB, 16, after, owner(0)), after);
-        assert_eq!(directory.take(ALL, GIB, 16, after, owner(0)), Some(16 * GIB));
+        assert_eq!(
+            directory.take(ALL, GIB, 16, after, owner(0)),
+            Some(16 * GIB)
+        );
         let too_high = Some(63 * GIB);
-        assert_eq!(directory.take(ALL, 2 * GIB, 1, too_high, owner(0)), Some(7 * GIB));
+        assert_eq!(
+            directory.take(ALL, 2 * GIB, 1, too_high, owner(0)),
+            Some(7 * GIB)
+        );
     }
 
     #[test]
     fn refuses_when_full() {
         let mut directory = Directory::default();
         assert_eq!(directory.take(ALL, 61 * GIB, 1, None, owner(0)), None);
-        assert_eq!(directory.take(ALL, 60 * GIB, 1, None, owner(0)), Some(4 * GIB));
+        assert_eq!(
+            directory.take(ALL, 60 * GIB, 1, None, owner(0)),
+            Some(4 * GIB)
+        );
         assert_eq!(directory.take(ALL, 1, 1, None, owner(0)), None);
     }
 }

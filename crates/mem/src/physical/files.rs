@@ -45,7 +45,10 @@ impl Alias {
     /// The part of the file that lies in a range of the process' memory, and where that part starts.
     pub(super) fn within(&self, range: HvaRange) -> Option<(FileRange, Hva)> {
         let start = range.start().max(self.hva);
-        let last = range.last().get().min(self.hva.get() + self.range.len_minus_one());
+        let last = range
+            .last()
+            .get()
+            .min(self.hva.get() + self.range.len_minus_one());
         let first = self.range.start().get() + (start.get() - self.hva.get());
         let len = last.checked_sub(start.get())? + 1;
         Some((FileRange::from_len(FileOffset::new(first), len)?, start))
@@ -188,10 +191,21 @@ impl FileWindow {
         region: &Region,
     ) -> Option<u64> {
         let before = self.segments.range(..=at).next_back();
-        let before = before.map(|(offset, segment)| (offset + segment.len, segment.pa + segment.len));
+        let before =
+            before.map(|(offset, segment)| (offset + segment.len, segment.pa + segment.len));
         let start = at & !(GIB - 1);
-        let limit = self.segments.range(at..).next().map_or(u64::MAX, |(&next, _)| next);
-        let needed = wanted.range.last().get().checked_next_multiple_of(GIB)?.max(start + GIB) - start;
+        let limit = self
+            .segments
+            .range(at..)
+            .next()
+            .map_or(u64::MAX, |(&next, _)| next);
+        let needed = wanted
+            .range
+            .last()
+            .get()
+            .checked_next_multiple_of(GIB)?
+            .max(start + GIB)
+            - start;
         let expected = wanted.expected_size.saturating_sub(start).min(GENEROUS);
         let generous = expected.max(1).next_power_of_two().max(needed);
         let len = generous.next_multiple_of(GIB).min(limit - start);
@@ -223,7 +237,10 @@ impl FileWindow {
         }
         // Mapping a hugetlbfs file beyond its end would make it longer, so no file is mapped beyond its end.
         let size = file::size(file).unwrap_or(0).saturating_sub(offset);
-        let whole = size.checked_next_multiple_of(self.page.bytes()).unwrap_or(0).min(segment.len);
+        let whole = size
+            .checked_next_multiple_of(self.page.bytes())
+            .unwrap_or(0)
+            .min(segment.len);
         if whole <= segment.mapped {
             return;
         }
@@ -251,7 +268,10 @@ impl FileWindow {
             return false;
         };
         let size = file::size(file).unwrap_or(0);
-        offset < size && region.place_file(page.start().get(), len, file.as_fd(), offset).is_ok()
+        offset < size
+            && region
+                .place_file(page.start().get(), len, file.as_fd(), offset)
+                .is_ok()
     }
 
     /// The open file, where bytes can be read and written with it.

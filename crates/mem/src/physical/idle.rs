@@ -28,7 +28,7 @@ impl PhysicalMemory {
 
     /// Closes files of which nothing is pinned, and forgets the private memory of processes that are gone: a file that is
     /// mapped here keeps its memory, whether or not a client is left. Does nothing while memory is being looked up.
-    pub(crate) fn close_idle(&self) {
+    pub fn close_idle(&self) {
         let Some(_nobody_looks) = self.census.try_write() else {
             return;
         };

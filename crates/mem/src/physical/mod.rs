@@ -108,12 +108,8 @@ struct Windows {
 /// Finds a file in the memory of all processes.
 pub(crate) trait Search: Send + Sync + std::fmt::Debug {
     /// A mapping of the file at `offset`, other than those in a range of one address space.
-    fn find(
-        &self,
-        file: FileId,
-        offset: u64,
-        except: Option<(SpaceId, HvaRange)>,
-    ) -> Option<Alias>;
+    fn find(&self, file: FileId, offset: u64, except: Option<(SpaceId, HvaRange)>)
+    -> Option<Alias>;
 }
 
 impl PhysicalMemory {

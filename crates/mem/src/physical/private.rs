@@ -56,7 +56,12 @@ impl PrivateWindow {
     }
 
     /// The memory of whole pages, or `None` when some have no physical address yet.
-    pub(super) fn ready(&self, pages: HvaRange, page: PageSize, judge: &impl Judge) -> Option<Runs> {
+    pub(super) fn ready(
+        &self,
+        pages: HvaRange,
+        page: PageSize,
+        judge: &impl Judge,
+    ) -> Option<Runs> {
         let mut runs = Runs::new();
         for part in by_gigabyte(pages) {
             let generations = self.gigabytes.get(&(part.start().get() >> GIB_LOG2))?;
@@ -102,7 +107,9 @@ impl PrivateWindow {
         region: &Region,
         judge: &impl Judge,
     ) -> Option<()> {
-        let generous = area_last.get().min(pages.start().get().saturating_add(GENEROUS));
+        let generous = area_last
+            .get()
+            .min(pages.start().get().saturating_add(GENEROUS));
         let last = generous.max(pages.last().get()) >> GIB_LOG2;
         for part in by_gigabyte(pages) {
             let number = part.start().get() >> GIB_LOG2;
@@ -130,14 +137,20 @@ impl PrivateWindow {
         let first = *numbers.start();
         let known = self.gigabytes.range(numbers.clone()).next();
         let last = known.map_or(*numbers.end(), |(&next, _)| next - 1);
-        let before = first.checked_sub(1).and_then(|before| self.gigabytes.get(&before));
+        let before = first
+            .checked_sub(1)
+            .and_then(|before| self.gigabytes.get(&before));
         let preferred = before.and_then(|generations| Some(generations.first()? + GIB));
         let (start, last) = match self.take(first..=last, preferred, directory, region) {
             Some(start) => (start, last),
-            None => (self.take(first..=first, preferred, directory, region)?, first),
+            None => (
+                self.take(first..=first, preferred, directory, region)?,
+                first,
+            ),
         };
         for number in first..=last {
-            self.gigabytes.insert(number, smallvec![start + (number - first) * GIB]);
+            self.gigabytes
+                .insert(number, smallvec![start + (number - first) * GIB]);
         }
         Some(())
     }
@@ -154,7 +167,13 @@ impl PrivateWindow {
             hva: numbers.start() << GIB_LOG2,
         };
         let len = (numbers.end() - numbers.start() + 1) << GIB_LOG2;
-        directory.take(region.private_start()..region.end(), len, 1, preferred, owner)
+        directory.take(
+            region.private_start()..region.end(),
+            len,
+            1,
+            preferred,
+            owner,
+        )
     }
 
     /// All its physical addresses.

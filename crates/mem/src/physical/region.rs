@@ -92,10 +92,18 @@ impl Region {
     /// The caller makes sure that only one thread does so at a time.
     pub(crate) fn extend_tables(&self, bytes: u64) -> Option<Pa> {
         let start = self.tables_mapped.load(Ordering::Relaxed);
-        let end = start.checked_add(bytes).filter(|&end| end <= self.tables_end())?;
+        let end = start
+            .checked_add(bytes)
+            .filter(|&end| end <= self.tables_end())?;
         self.place_anonymous(start, bytes).ok()?;
         // SAFETY: the range was mapped just now; the advice changes no contents. A host without huge pages refuses: no matter.
-        let _ = unsafe { madvise(self.at(start).cast(), host_len(bytes), Advice::LinuxHugepage) };
+        let _ = unsafe {
+            madvise(
+                self.at(start).cast(),
+                host_len(bytes),
+                Advice::LinuxHugepage,
+            )
+        };
         self.tables_mapped.store(end, Ordering::Release);
         Some(Pa::new(start))
     }
@@ -140,7 +148,10 @@ impl Region {
     pub(crate) unsafe fn slice_placed(&self, memory: PaRange) -> VolatileSlice<'_> {
         // SAFETY: the range has been mapped readable and writable (caller) and stays so (module).
         unsafe {
-            VolatileSlice::new(self.at(memory.start().get()), host_len(memory.len_minus_one() + 1))
+            VolatileSlice::new(
+                self.at(memory.start().get()),
+                host_len(memory.len_minus_one() + 1),
+            )
         }
     }
 

@@ -42,7 +42,9 @@ impl PhysicalMemory {
         self.note_lost_pages();
         let file = if must_open { open() } else { None };
         let mut windows = self.windows.write();
-        let Windows { directory, files, .. } = &mut *windows;
+        let Windows {
+            directory, files, ..
+        } = &mut *windows;
         let window = files
             .entry(wanted.id)
             .or_insert_with(|| FileWindow::new(wanted.page));
@@ -73,7 +75,9 @@ impl PhysicalMemory {
             }
             windows.lost.remove(&page.start());
             let gigabyte = page.start().get() & !(GIB - 1);
-            let mut others = windows.lost.range(Pa::new(gigabyte)..Pa::new(gigabyte + GIB));
+            let mut others = windows
+                .lost
+                .range(Pa::new(gigabyte)..Pa::new(gigabyte + GIB));
             if others.next().is_none() {
                 self.region.watched().slots().clear_lost(gigabyte);
             }
@@ -88,7 +92,11 @@ impl PhysicalMemory {
         page: PageSize,
         area_last: Hva,
     ) -> Result<Runs, Exhausted> {
-        if let Some(runs) = self.windows.read().private_runs(mm.id(), pages, page, &self.pins) {
+        if let Some(runs) = self
+            .windows
+            .read()
+            .private_runs(mm.id(), pages, page, &self.pins)
+        {
             return Ok(runs);
         }
         let mut windows = self.windows.write();
@@ -130,7 +138,13 @@ impl Windows {
             snapshots: &self.snapshots,
             pins: &memory.pins,
         };
-        window.prepare(pages, area_last, &mut self.directory, &memory.region, &judge)
+        window.prepare(
+            pages,
+            area_last,
+            &mut self.directory,
+            &memory.region,
+            &judge,
+        )
     }
 
     /// Where the private pages of a range lie that have physical addresses.

@@ -117,7 +117,10 @@ impl PhysicalMemory {
         // From here on no copy of this process' memory is in flight, and none starts before the snapshots count.
         let gate = mm.gate().try_write_for(PATIENCE);
         if gate.is_none() {
-            tracing::warn!(pid = mm.pid(), "a copy of this process' memory does not end; not waiting for it");
+            tracing::warn!(
+                pid = mm.pid(),
+                "a copy of this process' memory does not end; not waiting for it"
+            );
         }
         self.has_snapshots.store(true, Ordering::Relaxed);
         for part in leaving {
@@ -143,7 +146,10 @@ impl PhysicalMemory {
         } else {
             Content::Lost
         };
-        self.windows.write().snapshots.add(&placed, validity, content);
+        self.windows
+            .write()
+            .snapshots
+            .add(&placed, validity, content);
         if let (Validity::Final, Some(hva)) = (validity, HvaRange::from_len(part.hva, bytes)) {
             self.record(Finding::Detached {
                 space: mm.id(),

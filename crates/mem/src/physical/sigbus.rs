@@ -189,11 +189,8 @@ extern "C" fn on_sigbus(
         }
         handler if previous.is_some_and(|previous| previous.sa_flags & libc::SA_SIGINFO != 0) => {
             // SAFETY: with `SA_SIGINFO` the previous handler is a function of this type.
-            let handler: extern "C" fn(
-                libc::c_int,
-                *mut libc::siginfo_t,
-                *mut libc::c_void,
-            ) = unsafe { std::mem::transmute(handler) };
+            let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                unsafe { std::mem::transmute(handler) };
             handler(signal, info, context);
         }
         handler => {

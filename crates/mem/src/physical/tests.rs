@@ -47,13 +47,20 @@ fn tables_are_zeroed_aligned_and_at_fixed_addresses() {
     assert_eq!(small, Pa::new(0x4000_1000));
     assert_eq!(large, Pa::new(0x4001_0000));
     // What the alignment of the large one left over serves smaller ones.
-    assert_eq!(memory.alloc_table(PageSize::SIZE_2K).unwrap(), Pa::new(0x4000_1800));
+    assert_eq!(
+        memory.alloc_table(PageSize::SIZE_2K).unwrap(),
+        Pa::new(0x4000_1800)
+    );
 
     let words = memory.words(first, PageSize::SIZE_4K).unwrap();
     assert_eq!(words.len(), 512);
     words[511].store(7, Ordering::Relaxed);
     memory.free_table(first, PageSize::SIZE_4K);
-    assert_eq!(words[511].load(Ordering::Relaxed), 7, "a late reader may still look");
+    assert_eq!(
+        words[511].load(Ordering::Relaxed),
+        7,
+        "a late reader may still look"
+    );
     assert_eq!(memory.alloc_table(PageSize::SIZE_4K).unwrap(), first);
     assert_eq!(words[511].load(Ordering::Relaxed), 0);
 }
@@ -62,13 +69,26 @@ fn tables_are_zeroed_aligned_and_at_fixed_addresses() {
 fn tables_have_sizes_and_stay_in_their_memory() {
     let memory = machine();
     assert_eq!(memory.alloc_table(PageSize::from_log2(5)), Err(OutOfMemory));
-    assert_eq!(memory.alloc_table(PageSize::from_log2(22)), Err(OutOfMemory));
+    assert_eq!(
+        memory.alloc_table(PageSize::from_log2(22)),
+        Err(OutOfMemory)
+    );
     let table = memory.alloc_table(PageSize::SIZE_4K).unwrap();
     assert!(memory.words(Pa::new(0), PageSize::SIZE_4K).is_none());
-    assert!(memory.words(Pa::new(table.get() + 4), PageSize::SIZE_4K).is_none());
-    assert!(memory.words(Pa::new(u64::MAX - 7), PageSize::SIZE_4K).is_none());
+    assert!(
+        memory
+            .words(Pa::new(table.get() + 4), PageSize::SIZE_4K)
+            .is_none()
+    );
+    assert!(
+        memory
+            .words(Pa::new(u64::MAX - 7), PageSize::SIZE_4K)
+            .is_none()
+    );
     // More than one piece of table memory.
-    let mut tables: Vec<_> = (0..100).map(|_| memory.alloc_table(PageSize::SIZE_2M).unwrap()).collect();
+    let mut tables: Vec<_> = (0..100)
+        .map(|_| memory.alloc_table(PageSize::SIZE_2M).unwrap())
+        .collect();
     tables.sort_unstable();
     tables.dedup();
     assert_eq!(tables.len(), 100);
@@ -82,7 +102,8 @@ fn tables_have_sizes_and_stay_in_their_memory() {
 fn tables_are_read_but_not_written_by_physical_address() {
     let memory = machine();
     let table = memory.alloc_table(PageSize::SIZE_4K).unwrap();
-    memory.words(table, PageSize::SIZE_4K).unwrap()[1].store(0x1122_3344_5566_7788, Ordering::Relaxed);
+    memory.words(table, PageSize::SIZE_4K).unwrap()[1]
+        .store(0x1122_3344_5566_7788, Ordering::Relaxed);
     let mut bytes = [0; 10];
     memory.read(Pa::new(table.get() + 7), &mut bytes).unwrap();
     assert_eq!(bytes[1..9], 0x1122_3344_5566_7788_u64.to_le_bytes());
@@ -94,10 +115,26 @@ fn tables_are_read_but_not_written_by_physical_address() {
 #[test]
 fn where_nothing_is_nothing_is_read() {
     let memory = machine();
-    for pa in [0, 0xfff, 0x3fff_ffff, 0x20_0000_0000, 0xfff_ffff_ffff, 1 << 44, u64::MAX] {
+    for pa in [
+        0,
+        0xfff,
+        0x3fff_ffff,
+        0x20_0000_0000,
+        0xfff_ffff_ffff,
+        1 << 44,
+        u64::MAX,
+    ] {
         let at = Pa::new(pa);
-        assert_eq!(memory.read(at, &mut [0; 4]), Err(AccessError::NoMemory(at)), "{at}");
-        assert_eq!(memory.write(at, &[0; 4]), Err(AccessError::NoMemory(at)), "{at}");
+        assert_eq!(
+            memory.read(at, &mut [0; 4]),
+            Err(AccessError::NoMemory(at)),
+            "{at}"
+        );
+        assert_eq!(
+            memory.write(at, &[0; 4]),
+            Err(AccessError::NoMemory(at)),
+            "{at}"
+        );
     }
     assert_eq!(memory.read(Pa::new(0), &mut []), Ok(()));
 }
@@ -109,11 +146,24 @@ fn a_file_keeps_its_addresses_while_it_grows() {
     let first = file.resolve(&memory, 0, 0x3000);
     assert_eq!(first.len(), 1);
     assert!(first[0].memory.start().is_aligned(PageSize::SIZE_1G));
-    assert_eq!(first[0].memory.start(), Pa::new(file.resolve(&memory, 0x1000, 0x1000)[0].memory.start().get() - 0x1000));
+    assert_eq!(
+        first[0].memory.start(),
+        Pa::new(
+            file.resolve(&memory, 0x1000, 0x1000)[0]
+                .memory
+                .start()
+                .get()
+                - 0x1000
+        )
+    );
 
     ftruncate(&file.file, 3 << 30).unwrap();
     let grown = file.resolve(&memory, 0, 3 << 30);
-    assert_eq!(grown.len(), 1, "the next segment follows the first: {grown:?}");
+    assert_eq!(
+        grown.len(),
+        1,
+        "the next segment follows the first: {grown:?}"
+    );
     assert_eq!(grown[0].memory.start(), first[0].memory.start());
     let last = Pa::new(grown[0].memory.last().get() - 3);
     memory.write(last, &[1, 2, 3, 4]).unwrap();
@@ -154,7 +204,11 @@ fn beyond_the_end_of_a_file_is_no_memory() {
     let runs = file.resolve(&memory, 0, 0x2000);
     let beyond = Pa::new(runs[0].memory.last().get() + 1);
     assert!(memory.read(beyond, &mut [0; 1]).is_err());
-    assert!(memory.slice(PaRange::from_len(runs[0].memory.start(), 0x2001).unwrap()).is_none());
+    assert!(
+        memory
+            .slice(PaRange::from_len(runs[0].memory.start(), 0x2001).unwrap())
+            .is_none()
+    );
     assert!(memory.slice(runs[0].memory).is_some());
 }
 
@@ -217,7 +271,11 @@ fn threads_allocate_tables_without_sharing_them() {
                     for word in words {
                         assert_eq!(word.swap(mine, Ordering::Relaxed), 0);
                     }
-                    assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == mine));
+                    assert!(
+                        words
+                            .iter()
+                            .all(|word| word.load(Ordering::Relaxed) == mine)
+                    );
                     memory.free_table(table, PageSize::SIZE_4K);
                 }
             });

@@ -27,7 +27,12 @@ impl ProcDir {
     }
 
     pub(crate) fn open_file(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
-        Ok(openat(&self.directory, path, flags | OFlags::CLOEXEC, Mode::empty())?)
+        Ok(openat(
+            &self.directory,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
     }
 
     pub(crate) fn read(&self, path: &str) -> io::Result<String> {
@@ -53,7 +58,9 @@ impl ProcDir {
         };
         let entries = listing.into_iter().flatten().flatten();
         let number = |name: &std::ffi::CStr| name.to_str().ok()?.parse().ok();
-        entries.filter_map(|entry| number(entry.file_name())).collect()
+        entries
+            .filter_map(|entry| number(entry.file_name()))
+            .collect()
     }
 
     /// The children of all threads.
@@ -61,7 +68,13 @@ impl ProcDir {
         let threads = self.numbers_in("task");
         let of = |thread| self.read(&format!("task/{thread}/children")).ok();
         let lists = threads.into_iter().filter_map(of);
-        lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+        lists
+            .flat_map(|list| {
+                list.split_whitespace()
+                    .filter_map(|pid| pid.parse().ok())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// A number behind a name in `status`, such as the real user of `Uid:`.

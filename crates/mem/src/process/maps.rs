@@ -252,7 +252,8 @@ mod tests {
 
     #[test]
     fn a_line_of_the_text_is_an_area() {
-        let line = "7f12a000-7f12c000 rw-s 00001000 00:01 1029                       /memfd:a b (deleted)";
+        let line =
+            "7f12a000-7f12c000 rw-s 00001000 00:01 1029                       /memfd:a b (deleted)";
         let (vma, name) = parse_line(line).unwrap();
         assert_eq!(vma.range.start(), Hva::new(0x7f12_a000));
         assert_eq!(vma.range.last(), Hva::new(0x7f12_bfff));

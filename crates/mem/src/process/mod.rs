@@ -41,7 +41,11 @@ pub struct Process {
 }
 
 impl Process {
-    fn open(memory: &Arc<PhysicalMemory>, systems: &Arc<FileSystems>, pid: i32) -> io::Result<Self> {
+    fn open(
+        memory: &Arc<PhysicalMemory>,
+        systems: &Arc<FileSystems>,
+        pid: i32,
+    ) -> io::Result<Self> {
         let directory = ProcDir::open(pid)?;
         let mm = Mm::open(memory.new_space(), &directory)?;
         let owner = directory.owner()?;
@@ -134,6 +138,3 @@ impl AddressSpace for Process {
         &self.locked
     }
 }
-
-#[cfg(test)]
-mod tests;

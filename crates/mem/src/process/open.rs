@@ -25,10 +25,12 @@ pub(crate) fn open_mapped(
 
 fn by_descriptor(process: &ProcDir, id: FileId) -> Option<OwnedFd> {
     let descriptors = process.numbers_in("fd").into_iter();
-    descriptors.map(|number| format!("fd/{number}")).find_map(|path| {
-        let found = process.status_of(&path).ok()?;
-        is_file(&found, id).then(|| checked(process, &path, id))?
-    })
+    descriptors
+        .map(|number| format!("fd/{number}"))
+        .find_map(|path| {
+            let found = process.status_of(&path).ok()?;
+            is_file(&found, id).then(|| checked(process, &path, id))?
+        })
 }
 
 fn by_name(process: &ProcDir, name: &str, id: FileId) -> Option<OwnedFd> {
@@ -36,7 +38,9 @@ fn by_name(process: &ProcDir, name: &str, id: FileId) -> Option<OwnedFd> {
         return None;
     }
     // A path may lead anywhere by now: nothing is opened before it is known to be the file.
-    let place = process.open_file(&format!("root{name}"), OFlags::PATH).ok()?;
+    let place = process
+        .open_file(&format!("root{name}"), OFlags::PATH)
+        .ok()?;
     let open = |flags| reopen(place.as_fd(), flags);
     is_file(&fstat(&place).ok()?, id)
         .then(|| open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY)).ok())?

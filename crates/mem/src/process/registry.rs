@@ -11,7 +11,9 @@ use super::directory::ProcDir;
 use super::kind::FileSystems;
 use super::{Process, vm};
 use crate::physical::{Alias, Search};
-use crate::{AddressSpace, DetachCause, FileId, FileOffset, FileRange, PAGE, PhysicalMemory, SpaceId};
+use crate::{
+    AddressSpace, DetachCause, FileId, FileOffset, FileRange, PAGE, PhysicalMemory, SpaceId,
+};
 
 /// The processes of one machine, by process id.
 #[derive(Debug)]
@@ -70,7 +72,9 @@ impl Processes {
         }
         if let Some(old) = known.get_mut(&pid)
             && old.process.is_alive()
-            && !relatives.iter().any(|(_, process)| Arc::ptr_eq(process, &old.process))
+            && !relatives
+                .iter()
+                .any(|(_, process)| Arc::ptr_eq(process, &old.process))
         {
             // Whatever was announced (an exec that failed) has not happened: nobody else keeps this `mm` alive.
             old.certain = true;
@@ -99,7 +103,11 @@ impl Processes {
 
     /// To be called before an `exit_group` of this process continues.
     pub fn exiting(&self, pid: i32) {
-        let process = self.known.read().get(&pid).map(|known| known.process.clone());
+        let process = self
+            .known
+            .read()
+            .get(&pid)
+            .map(|known| known.process.clone());
         if let Some(process) = process {
             process.prepare_leave(DetachCause::Exit);
         }
@@ -115,7 +123,12 @@ impl Processes {
 
     /// All known processes whose memory is alive, each `mm` once.
     pub fn live(&self) -> Vec<Arc<Process>> {
-        let known: Vec<_> = self.known.read().values().map(|known| known.process.clone()).collect();
+        let known: Vec<_> = self
+            .known
+            .read()
+            .values()
+            .map(|known| known.process.clone())
+            .collect();
         let mut seen = BTreeSet::new();
         let mut live = known;
         live.retain(|process| seen.insert(process.id()) && process.is_alive());
@@ -173,7 +186,9 @@ fn relatives(pid: i32, known: &BTreeMap<i32, Known>) -> Vec<(i32, Arc<Process>)>
     let Ok(directory) = ProcDir::open(pid) else {
         return Vec::new();
     };
-    let parent = directory.status_field("PPid:").and_then(|pid| i32::try_from(pid).ok());
+    let parent = directory
+        .status_field("PPid:")
+        .and_then(|pid| i32::try_from(pid).ok());
     let pids = parent.into_iter().chain(directory.children());
     let of = |relative| Some((relative, known.get(&relative)?.process.clone()));
     pids.filter_map(of).collect()

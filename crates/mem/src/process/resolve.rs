@@ -9,14 +9,10 @@ use super::maps::Vma;
 use super::open::open_mapped;
 use super::{Process, vm};
 use crate::physical::{Alias, Exhausted, Wanted, push_run};
-use crate::{Access, FileId, FileOffset, FileRange, Fault, PAGE, Run, Runs};
+use crate::{Access, Fault, FileId, FileOffset, FileRange, PAGE, Run, Runs};
 
 impl Process {
-    pub(super) fn resolve_pages(
-        &self,
-        pages: HvaRange,
-        access: Access,
-    ) -> Result<Vec<Run>, Fault> {
+    pub(super) fn resolve_pages(&self, pages: HvaRange, access: Access) -> Result<Vec<Run>, Fault> {
         let mut runs = Runs::new();
         let mut rest = pages;
         loop {
@@ -30,7 +26,9 @@ impl Process {
             for run in self.resolve_part(&vma, part, access)? {
                 push_run(&mut runs, run.memory, run.page);
             }
-            let next = part.end().and_then(|next| HvaRange::new(next, pages.last()));
+            let next = part
+                .end()
+                .and_then(|next| HvaRange::new(next, pages.last()));
             match next {
                 Some(next) => rest = next,
                 None => return Ok(runs.into_vec()),
@@ -48,7 +46,9 @@ impl Process {
         if !allowed {
             return Err(Fault::Denied { at, access });
         }
-        let system = vma.file.map(|(id, _)| self.systems.of(id.device, &self.directory));
+        let system = vma
+            .file
+            .map(|(id, _)| self.systems.of(id.device, &self.directory));
         if access == Access::Write && vma.shared && system == Some(FileSystem::Tracked) {
             return Err(Fault::Special {
                 at,
@@ -64,10 +64,14 @@ impl Process {
             }
         }
         let page = vma.page.or(page_of(system)).unwrap_or(PAGE);
-        let identified = vma.file.filter(|_| vma.shared && system != Some(FileSystem::Internal));
+        let identified = vma
+            .file
+            .filter(|_| vma.shared && system != Some(FileSystem::Internal));
         let resolved = match identified {
             Some((id, offset)) => self.resolve_shared(vma, part, id, offset, page),
-            None => self.memory.resolve_private(&self.mm, part, page, vma.range.last()),
+            None => self
+                .memory
+                .resolve_private(&self.mm, part, page, vma.range.last()),
         };
         resolved.map_err(|Exhausted| Fault::Exhausted)
     }

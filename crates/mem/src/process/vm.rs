@@ -17,7 +17,8 @@ pub(crate) fn read(pid: i32, from: Hva, into: &mut [u8]) -> usize {
     };
     let remote = remote(from, into.len());
     // SAFETY: the kernel writes at most `into.len()` bytes to `into`, which is borrowed exclusively.
-    let copied = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    let copied =
+        unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
     usize::try_from(copied).unwrap_or(0)
 }
 
@@ -29,7 +30,8 @@ pub(crate) fn write(pid: i32, to: Hva, from: &[u8]) -> usize {
     };
     let remote = remote(to, from.len());
     // SAFETY: the kernel only reads the `from.len()` bytes of `from`.
-    let copied = unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    let copied =
+        unsafe { libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) };
     usize::try_from(copied).unwrap_or(0)
 }
 
@@ -47,8 +49,7 @@ pub(crate) fn memlock_limit(pid: i32) -> io::Result<Option<u64>> {
         rlim_max: 0,
     };
     // SAFETY: with no new limit, the kernel only writes the old one to `limit`.
-    let result =
-        unsafe { libc::prlimit64(pid, libc::RLIMIT_MEMLOCK, ptr::null(), &raw mut limit) };
+    let result = unsafe { libc::prlimit64(pid, libc::RLIMIT_MEMLOCK, ptr::null(), &raw mut limit) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -12,7 +12,7 @@ const PA: u64 = 1 << 46;
 const ROUNDS: u64 = 12;
 
 /// Threads map and unmap pieces that interleave in the same tables, from an empty table on. No piece ever sees another.
-pub fn neighbours_map_and_unmap_in_parallel<F: Format>(format: F) {
+pub(crate) fn neighbours_map_and_unmap_in_parallel<F: Format>(format: F) {
     const THREADS: u64 = 4;
     const PIECES: u64 = 6;
     let granule = F::GRANULE.bytes();
@@ -50,7 +50,7 @@ pub fn neighbours_map_and_unmap_in_parallel<F: Format>(format: F) {
 }
 
 /// Readers translate while a writer maps and unmaps: what they see is the mapping of one round, or none.
-pub fn readers_see_a_mapping_or_none<F: Format>(format: F) {
+pub(crate) fn readers_see_a_mapping_or_none<F: Format>(format: F) {
     let granule = F::GRANULE.bytes();
     let table = table(format);
     let start = F::item_size(1).bytes();
@@ -58,7 +58,7 @@ pub fn readers_see_a_mapping_or_none<F: Format>(format: F) {
     let done = AtomicBool::new(false);
     // Makes the root grow, where it can, while readers walk.
     let far = halves(&format)[0].last().get() - granule + 1;
-    thread::scope(|scope| {
+    let detached = thread::scope(|scope| {
         for reader in 0..2 {
             let (table, done) = (&table, &done);
             scope.spawn(move || {
@@ -72,7 +72,7 @@ pub fn readers_see_a_mapping_or_none<F: Format>(format: F) {
                             assert!(shift == 0 || shift == granule, "{found:?}");
                         }
                         Err(error) => {
-                            assert!(matches!(error, Error::NotMapped { iova, .. } if iova == at))
+                            assert!(matches!(error, Error::NotMapped { iova, .. } if iova == at));
                         }
                     }
                 }
@@ -93,8 +93,9 @@ pub fn readers_see_a_mapping_or_none<F: Format>(format: F) {
         done.store(true, Ordering::Relaxed);
         // The scope ends when the readers have left.
         detached
-    })
-    .into_iter()
-    .for_each(|tables| tables.free(table.memory()));
+    });
+    for tables in detached {
+        tables.free(table.memory());
+    }
     assert_eq!(leaves(&table).len(), 1);
 }

@@ -38,11 +38,11 @@ fn malformed(entry: u64, reason: Malformed) -> Result<Pa, Error> {
 #[test]
 fn a_walk_says_which_rule_an_entry_breaks() {
     // Next Level 3 to 6 in the top table of three levels, or at its own level.
-    for next in 3..7 {
-        let entry = PRESENT_RW | next << 9 | ROOT;
+    for next in 3_u8..7 {
+        let entry = PRESENT_RW | u64::from(next) << 9 | ROOT;
         assert_eq!(
             translate_over(entry),
-            malformed(entry, Malformed::TableLevel(next as u8 - 1))
+            malformed(entry, Malformed::TableLevel(next - 1))
         );
     }
     // Size codes for 8 KiB, 512 MiB, 1 GiB (the default, which has no code) and 512 GiB.
@@ -146,7 +146,7 @@ fn no_operation_stumbles_over_garbage() {
             ] {
                 let table = table(format);
                 map(&table, level(0), 0x8000_1000, 0x1000);
-                let index = if table_pa == ROOT { 1 } else { 0 };
+                let index = usize::from(table_pa == ROOT);
                 poke(
                     table.memory(),
                     table_pa,

@@ -8,7 +8,7 @@ use crate::support::*;
 const PA: u64 = 1 << 47;
 
 /// Runs a map with 0, 1, 2 … tables to be had, until it succeeds; each time before, everything is as it was.
-pub fn want_of_memory_at_any_step_changes_nothing<F: Format>(format: F) {
+pub(crate) fn want_of_memory_at_any_step_changes_nothing<F: Format>(format: F) {
     let granule = F::GRANULE.bytes();
     let span = F::item_size(1).bytes();
     let top = halves(&format).last().unwrap().last().get() - granule + 1;

@@ -2,6 +2,7 @@
 //!
 //! Tables are allocated one after the other from `0x1_0000_0000`, the root first.
 
+use crate::formats::{Arm, Sv};
 use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSize, PageSizes};
 use swiommu_pgtable::fmt::{Amdv1, MockAmdv1};
 use swiommu_pgtable::{DirtyRead, Format, HeapTables, PageTable, Prot, TableMemory};
@@ -206,6 +207,35 @@ fn amdv1_dirty_leaf_is_read_once_and_cleaned_everywhere() {
     assert_entries(&memory, &[(THIRD, 0x010, 0x01f, 0x7000_0000_4001_7e01)]);
 }
 
+/// 2^48 bytes are within reach of four levels, whose tables hold no such leaf; with five they do.
+#[test]
+fn amdv1_leaf_is_smaller_than_what_the_root_resolves() {
+    let table = PageTable::new(amdv1(), HeapTables::new()).unwrap();
+    let run = PaRange::from_len(Pa::new(0), 1 << 48).unwrap();
+    let mapped = table
+        .map(Iova::new(0), run, Prot::RW, PageSizes::ALL)
+        .unwrap();
+    assert!(mapped.replaced().is_none());
+    assert_eq!(
+        (
+            table.root().levels,
+            table.translate(Iova::new(0)).unwrap().size.log2()
+        ),
+        (4, 47)
+    );
+    let mapped = table
+        .map(Iova::new(1 << 48), run, Prot::RW, PageSizes::ALL)
+        .unwrap();
+    assert!(mapped.replaced().is_none());
+    assert_eq!(
+        (
+            table.root().levels,
+            table.translate(Iova::new(1 << 48)).unwrap().size.log2()
+        ),
+        (5, 48)
+    );
+}
+
 #[test]
 fn amdv1_offers_every_power_of_two_but_one() {
     let table = PageTable::new(Amdv1::new(), HeapTables::new()).unwrap();
@@ -263,4 +293,109 @@ fn mock_geometry_is_that_of_the_selftest() {
         .with(PageSize::from_log2(20));
     let table = table.with_page_sizes(huge);
     assert_eq!(table.page_sizes(), huge);
+}
+
+/// The second stage of the nested set: host tables from `0x5_0000_0000` under the tables and pages of a guest.
+#[test]
+fn amdv1_second_stage_of_the_nested_set() {
+    const ROOT: u64 = 0x5_0000_0000;
+    let memory = HeapTables::starting_at(Pa::new(ROOT));
+    let table = PageTable::new(amdv1(), &memory).unwrap();
+    map(&table, (0x1_0000_0000, 0x2_4000_0000, 2 * M, Prot::RW));
+    map(&table, (0xa_bcde_f000, 0x3_5555_5000, 4 * K, Prot::RW));
+    map(&table, (0x8000_0000, 0x3_6666_6000, 4 * K, Prot::RW));
+    assert_entries(
+        &memory,
+        &[
+            (ROOT, 0x002, 0x002, 0x6000_0005_0000_4401),
+            (ROOT, 0x004, 0x004, 0x6000_0005_0000_1401),
+            (ROOT, 0x02a, 0x02a, 0x6000_0005_0000_2401),
+            (ROOT + 0x1000, 0x000, 0x000, 0x7000_0002_4000_0001),
+            (ROOT + 0x2000, 0x1e6, 0x1e6, 0x6000_0005_0000_3201),
+            (ROOT + 0x3000, 0x1ef, 0x1ef, 0x7000_0003_5555_5001),
+            (ROOT + 0x4000, 0x000, 0x000, 0x6000_0005_0000_5201),
+            (ROOT + 0x5000, 0x000, 0x000, 0x7000_0003_6666_6001),
+        ],
+    );
+    let iova = Iova::new(0xa_bcde_f678);
+    assert_eq!(
+        table.translate(iova).unwrap().resolve(iova),
+        Pa::new(0x3_5555_5678)
+    );
+}
+
+/// The formats that exist only for the tests are real ones too.
+#[test]
+fn arm_and_riscv_entries_are_as_their_manuals_have_them() {
+    // Arm pages are mapped writable and clean: what Linux has after a dirty read with the HD quirk.
+    check(
+        Arm::<12>::stage1(48),
+        (0x1234_5000, 0xa_bcde_f000, 4 * K, Prot::RW),
+        &[
+            (ROOT, 0, 0, 0x1_0000_1003),
+            (SECOND, 0, 0, 0x1_0000_2003),
+            (THIRD, 0x091, 0x091, 0x1_0000_3003),
+            (0x1_0000_3000, 0x145, 0x145, 0x0008_000a_bcde_ffc7),
+        ],
+    );
+    let contiguous: Vec<_> = (0..16)
+        .map(|n| {
+            (
+                0x1_0000_3000,
+                0x1e0 + n,
+                0x1e0 + n,
+                0x0010_000a_bcde_0fc7 + n as u64 * 0x1000,
+            )
+        })
+        .collect();
+    let path = [
+        (ROOT, 0, 0, 0x1_0000_1003),
+        (SECOND, 0, 0, 0x1_0000_2003),
+        (THIRD, 0, 0, 0x1_0000_3003),
+    ];
+    check(
+        Arm::<12>::stage1(48),
+        (0x1e_0000, 0xa_bcde_0000, 64 * K, Prot::READ),
+        &[&path[..], &contiguous].concat(),
+    );
+    let memory = HeapTables::new();
+    let table = PageTable::new(Arm::<16>::stage1(52), &memory).unwrap();
+    map(
+        &table,
+        (0xf_0000_1234_0000, 0xa_5000_cbde_0000, 64 * K, Prot::READ),
+    );
+    let entries = memory.entries(Pa::new(0x1_0002_0000), 8192).unwrap();
+    let found = entries[0x1234].load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(found, 0x0000_5000_cbde_afc7);
+
+    let exec = Prot::RW;
+    let noexec = Prot::RW | Prot::NOEXEC;
+    let to_second = (ROOT, 0, 0, 0x4000_0401);
+    check(
+        Sv::<false>::new(3),
+        (0x1234_5000, 0xa_bcde_f000, 4 * K, exec),
+        &[
+            to_second,
+            (SECOND, 0x091, 0x091, 0x4000_0801),
+            (THIRD, 0x145, 0x145, 0x2_af37_bc5f),
+        ],
+    );
+    check(
+        Sv::<false>::new(3),
+        (0x1_0000, 0x4001_0000, 64 * K, noexec),
+        &[
+            to_second,
+            (SECOND, 0, 0, 0x4000_0801),
+            (THIRD, 0x10, 0x1f, 0x8000_0000_1000_6057),
+        ],
+    );
+    check(
+        Sv::<false>::new(3),
+        (0xffff_ffc0_0000_0000, 0x7000, 4 * K, noexec),
+        &[
+            (ROOT, 0x100, 0x100, 0x4000_0401),
+            (SECOND, 0, 0, 0x4000_0801),
+            (THIRD, 0, 0, 0x1c57),
+        ],
+    );
 }

@@ -63,6 +63,11 @@ macro_rules! for_every_format {
             }
 
             #[test]
+            fn requests_that_make_no_sense_are_refused() {
+                operations::requests_that_make_no_sense_are_refused($format);
+            }
+
+            #[test]
             fn dirty_is_per_leaf_and_cleared_on_request() {
                 operations::dirty_is_per_leaf_and_cleared_on_request($format);
             }

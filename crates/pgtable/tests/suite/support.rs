@@ -3,29 +3,34 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use swiommu_addr::{Address, Iova, IovaRange, Pa, PaRange, PageSize, PageSizes};
+use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSize, PageSizes};
 use swiommu_pgtable::{
     Error, Format, HeapTables, OutOfMemory, PageTable, Prot, TableMemory, Translation, Unmapped,
     UpperBits,
 };
 
-pub type Table<F> = PageTable<F, Arc<HeapTables>>;
+pub(crate) type Table<F> = PageTable<F, Arc<HeapTables>>;
 
-pub fn table<F: Format>(format: F) -> Table<F> {
+pub(crate) fn table<F: Format>(format: F) -> Table<F> {
     PageTable::new(format, Arc::new(HeapTables::new())).unwrap()
 }
 
-pub fn iova(start: u64, len: u64) -> IovaRange {
+pub(crate) fn iova(start: u64, len: u64) -> IovaRange {
     IovaRange::from_len(Iova::new(start), len).unwrap()
 }
 
-pub fn memory(start: u64, len: u64) -> PaRange {
+pub(crate) fn memory(start: u64, len: u64) -> PaRange {
     PaRange::from_len(Pa::new(start), len).unwrap()
 }
 
 /// Maps with every leaf size, and frees at once what gave way.
 #[track_caller]
-pub fn map<F: Format, M: TableMemory>(table: &PageTable<F, M>, start: u64, pa: u64, len: u64) {
+pub(crate) fn map<F: Format, M: TableMemory>(
+    table: &PageTable<F, M>,
+    start: u64,
+    pa: u64,
+    len: u64,
+) {
     let mapped = table
         .map(Iova::new(start), memory(pa, len), Prot::RW, PageSizes::ALL)
         .unwrap();
@@ -36,7 +41,7 @@ pub fn map<F: Format, M: TableMemory>(table: &PageTable<F, M>, start: u64, pa: u
 
 /// Unmaps, frees at once, and returns what the unmap said.
 #[track_caller]
-pub fn unmap<F: Format, M: TableMemory>(
+pub(crate) fn unmap<F: Format, M: TableMemory>(
     table: &PageTable<F, M>,
     start: u64,
     len: u64,
@@ -44,7 +49,7 @@ pub fn unmap<F: Format, M: TableMemory>(
     free(table, table.unmap(iova(start, len)).unwrap())
 }
 
-pub fn free<F: Format, M: TableMemory>(
+pub(crate) fn free<F: Format, M: TableMemory>(
     table: &PageTable<F, M>,
     unmapped: Unmapped<F>,
 ) -> (IovaRange, u64) {
@@ -54,7 +59,7 @@ pub fn free<F: Format, M: TableMemory>(
 }
 
 /// All IOVAs of the format: two ranges when it is sign-extended.
-pub fn halves<F: Format>(format: &F) -> Vec<IovaRange> {
+pub(crate) fn halves<F: Format>(format: &F) -> Vec<IovaRange> {
     let bits = format.input_bits(*format.levels().end());
     let top = u64::MAX >> (64 - bits);
     match F::UPPER_BITS {
@@ -67,7 +72,7 @@ pub fn halves<F: Format>(format: &F) -> Vec<IovaRange> {
 }
 
 /// Every leaf of the table.
-pub fn leaves<F: Format, M: TableMemory>(table: &PageTable<F, M>) -> Vec<Translation> {
+pub(crate) fn leaves<F: Format, M: TableMemory>(table: &PageTable<F, M>) -> Vec<Translation> {
     let all = halves(&table.format());
     all.into_iter()
         .flat_map(|half| table.leaves(half).unwrap())
@@ -76,7 +81,7 @@ pub fn leaves<F: Format, M: TableMemory>(table: &PageTable<F, M>) -> Vec<Transla
 
 /// IOVAs at which something in the format changes: the ends of its ranges, and the boundary between two entries of each
 /// level, on both sides of which there is room for a few of its items.
-pub fn landmarks<F: Format>(format: &F) -> Vec<u64> {
+pub(crate) fn landmarks<F: Format>(format: &F) -> Vec<u64> {
     let granule = F::GRANULE.bytes();
     let mut landmarks = Vec::new();
     for half in halves(format) {
@@ -90,13 +95,13 @@ pub fn landmarks<F: Format>(format: &F) -> Vec<u64> {
 }
 
 /// The size of a table below the root.
-pub fn table_size<F: Format>() -> PageSize {
+pub(crate) fn table_size<F: Format>() -> PageSize {
     PageSize::from_log2(F::INDEX_BITS + 3)
 }
 
 /// Checks that `start..start+len` leads to `pa`, at its ends and in its middle, and that nothing beside it is mapped.
 #[track_caller]
-pub fn assert_only<F: Format>(table: &Table<F>, start: u64, pa: u64, len: u64) {
+pub(crate) fn assert_only<F: Format>(table: &Table<F>, start: u64, pa: u64, len: u64) {
     for offset in [0, 1, len / 2, len - 1] {
         let at = Iova::new(start.wrapping_add(offset));
         assert_eq!(
@@ -124,13 +129,13 @@ pub fn assert_only<F: Format>(table: &Table<F>, start: u64, pa: u64, len: u64) {
 }
 
 /// Table memory that refuses after so many tables.
-pub struct Limited {
-    pub tables: HeapTables,
+pub(crate) struct Limited {
+    pub(crate) tables: HeapTables,
     left: AtomicUsize,
 }
 
 impl Limited {
-    pub fn unlimited() -> Self {
+    pub(crate) fn unlimited() -> Self {
         Self {
             tables: HeapTables::new(),
             left: AtomicUsize::new(usize::MAX),
@@ -138,7 +143,7 @@ impl Limited {
     }
 
     /// Gives out `count` more tables.
-    pub fn limit(&self, count: usize) {
+    pub(crate) fn limit(&self, count: usize) {
         self.left.store(count, Ordering::Relaxed);
     }
 }
@@ -164,9 +169,4 @@ impl TableMemory for Limited {
     fn entries(&self, table: Pa, count: usize) -> Option<&[AtomicU64]> {
         self.tables.entries(table, count)
     }
-}
-
-/// The bytes from `at` to the next multiple of `size`.
-pub fn to_next(at: u64, size: PageSize) -> u64 {
-    size.bytes() - Iova::new(at).offset_in(size)
 }

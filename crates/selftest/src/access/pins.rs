@@ -111,12 +111,7 @@ pub(crate) fn unpin(call: &Call<'_>, cmd: &IommuTestCmd) -> Result<Outcome, Erro
 }
 
 /// Whether the pages of a pinned range are those that the caller has at `uptr`, which is where the range's first byte should be.
-fn compare(
-    call: &Call<'_>,
-    range: IovaRange,
-    uptr: Hva,
-    pinned: &Pinned,
-) -> Result<(), Error> {
+fn compare(call: &Call<'_>, range: IovaRange, uptr: Hva, pinned: &Pinned) -> Result<(), Error> {
     let page = PAGE.bytes();
     let count = range.align_out(PAGE).len_minus_one() / page + 1;
     let first = Hva::new(uptr.get().wrapping_sub(range.start().offset_in(PAGE))).align_down(PAGE);

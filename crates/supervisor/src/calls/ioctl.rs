@@ -16,9 +16,11 @@ impl Service {
             Ok(client) => client,
             Err(errno) => return Reply::Fail(errno),
         };
-        let result = served
-            .file
-            .ioctl(&client, notification.uint(1), Arg::new(notification.args[2]));
+        let result = served.file.ioctl(
+            &client,
+            notification.uint(1),
+            Arg::new(notification.args[2]),
+        );
         match result {
             Ok(value) => Reply::Return(value.into()),
             Err(refusal) => Reply::Fail(refuse(&client, "ioctl", &refusal)),

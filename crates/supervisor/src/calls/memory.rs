@@ -78,7 +78,10 @@ fn pages(start: u64, len: u64) -> Option<HvaRange> {
     if !start.is_aligned(PageSize::SIZE_4K) {
         return None;
     }
-    HvaRange::from_len(start, len.checked_next_multiple_of(PageSize::SIZE_4K.bytes())?)
+    HvaRange::from_len(
+        start,
+        len.checked_next_multiple_of(PageSize::SIZE_4K.bytes())?,
+    )
 }
 
 /// The first mapping of the thread's process that is wanted, by its range and name.

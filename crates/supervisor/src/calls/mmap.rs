@@ -16,7 +16,9 @@ impl Service {
             return Reply::Continue;
         }
         let page = PageSize::SIZE_4K;
-        let whole = len.checked_next_multiple_of(page.bytes()).filter(|len| *len > 0);
+        let whole = len
+            .checked_next_multiple_of(page.bytes())
+            .filter(|len| *len > 0);
         let (Some(len), true) = (whole, page.divides(offset)) else {
             return Reply::Continue;
         };

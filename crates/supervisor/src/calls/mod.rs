@@ -10,6 +10,7 @@ mod readlink;
 mod stat;
 mod status;
 mod transfer;
+mod xattr;
 
 pub(crate) use stat::HostFiles;
 
@@ -21,6 +22,7 @@ use swiommu_files::{FdNumber, Paths, Refusal};
 use crate::client::Client;
 use crate::config::{Capabilities, MemoryWatch};
 use crate::listener::{Listener, Notification, Reply};
+use crate::long_calls::LongCalls;
 use crate::paths::Names;
 use crate::table::{Served, Table};
 use crate::threads::{Thread, Threads};
@@ -30,6 +32,7 @@ use crate::threads::{Thread, Threads};
 pub(crate) struct Service {
     pub(crate) listener: Listener,
     pub(crate) table: Table,
+    pub(crate) long_calls: LongCalls,
     pub(crate) threads: Threads,
     pub(crate) paths: Arc<Paths>,
     pub(crate) names: Names,
@@ -55,6 +58,10 @@ impl Service {
                 self.access(notification)
             }
             libc::SYS_readlink | libc::SYS_readlinkat => self.readlink(notification),
+            libc::SYS_getxattr
+            | libc::SYS_lgetxattr
+            | libc::SYS_listxattr
+            | libc::SYS_llistxattr => self.xattr(notification),
             libc::SYS_mmap => {
                 let reply = self.mmap(notification);
                 if reply == Reply::Continue && self.memory_watch == MemoryWatch::On {
@@ -92,8 +99,15 @@ impl Service {
             .identify(&self.listener, notification, fd)
             .ok()?;
         let served = self.table.get(identity)?;
-        self.table.complete_releases();
+        self.settle(notification);
         Some((thread, served))
+    }
+
+    /// Completes what comes before a call: the calls of clients that have died, and the releases.
+    fn settle(&self, notification: &Notification) {
+        self.long_calls
+            .wait_for_the_dead(&self.listener, notification);
+        self.table.complete_releases();
     }
 }
 

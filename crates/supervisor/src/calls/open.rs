@@ -65,9 +65,7 @@ impl Service {
         };
         let flags = Flags(flags);
         match &subject.target {
-            Target::Node(path, node) => {
-                self.open_node(notification, &subject, path, node, flags)
-            }
+            Target::Node(path, node) => self.open_node(notification, &subject, path, node, flags),
             Target::Proc(path @ ProcPath::Descriptor(..)) => {
                 if flags.has(libc::O_NOFOLLOW) {
                     return Reply::Continue;
@@ -99,7 +97,7 @@ impl Service {
         if let Err(errno) = permit(node.stat(), flags, subject.wants_directory) {
             return Reply::Fail(errno);
         }
-        self.table.complete_releases();
+        self.settle(notification);
         let client = match Client::new(self, notification, &subject.thread, None) {
             Ok(client) => client,
             Err(errno) => return Reply::Fail(errno),

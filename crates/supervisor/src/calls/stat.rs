@@ -7,7 +7,7 @@ pub(super) use layout::permissions;
 
 use swiommu_abi::Errno;
 use swiommu_addr::Hva;
-use swiommu_files::{FdNumber};
+use swiommu_files::FdNumber;
 
 use self::layout::Attributes;
 use super::Service;
@@ -42,7 +42,11 @@ impl Service {
             libc::SYS_lstat => (path(WORKING_DIRECTORY, 0, Follow::No), 1),
             libc::SYS_fstat => (About::Descriptor(FdNumber(notification.int(0))), 1),
             number => {
-                let (flags, buffer) = if number == libc::SYS_statx { (2, 4) } else { (3, 2) };
+                let (flags, buffer) = if number == libc::SYS_statx {
+                    (2, 4)
+                } else {
+                    (3, 2)
+                };
                 let flags = notification.int(flags) & !IGNORED;
                 if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
                     return Reply::Continue;
@@ -75,7 +79,9 @@ impl Service {
             attributes.stat()
         };
         let to = Hva::new(notification.args[buffer]);
-        remote::write(notification.tid, to, &bytes).map(|()| 0).into()
+        remote::write(notification.tid, to, &bytes)
+            .map(|()| 0)
+            .into()
     }
 
     /// `None` when the descriptor is not ours.
@@ -85,7 +91,9 @@ impl Service {
         fd: FdNumber,
     ) -> Option<Result<Attributes, Errno>> {
         let (_, served) = self.served(notification, fd)?;
-        Some(Ok(self.host.attributes(served.file.name(), served.file.stat())))
+        Some(Ok(self
+            .host
+            .attributes(served.file.name(), served.file.stat())))
     }
 
     /// `None` when the path does not lead to something of ours.
@@ -115,6 +123,5 @@ impl Service {
 pub(super) fn is_empty(notification: &Notification, index: usize) -> bool {
     let path = notification.args[index];
     let mut first = [1];
-    path == 0
-        || remote::read(notification.tid, Hva::new(path), &mut first).is_ok() && first == [0]
+    path == 0 || remote::read(notification.tid, Hva::new(path), &mut first).is_ok() && first == [0]
 }

@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn only_two_numbers_change() {
-        let text = "Name:\tVmPin: 3\nVmLck:\t       0 kB\nVmPin:\t      12 kB\nVmRSS:\t     100 kB\nend";
+        let text =
+            "Name:\tVmPin: 3\nVmLck:\t       0 kB\nVmPin:\t      12 kB\nVmRSS:\t     100 kB\nend";
         assert_eq!(
             substitute(text, 1, 3),
             "Name:\tVmPin: 3\nVmLck:\t      12 kB\nVmPin:\t      16 kB\nVmRSS:\t     100 kB\nend"

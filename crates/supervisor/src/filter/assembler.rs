@@ -85,11 +85,9 @@ impl Decision {
     pub(crate) fn search(cases: &[(u32, Self)]) -> Self {
         match cases {
             [] => Self::Do(Action::Allow),
-            [(key, decision)] => Self::when(
-                Test::Equal(*key),
-                decision.clone(),
-                Self::Do(Action::Allow),
-            ),
+            [(key, decision)] => {
+                Self::when(Test::Equal(*key), decision.clone(), Self::Do(Action::Allow))
+            }
             _ => {
                 let (below, rest) = cases.split_at(cases.len() / 2);
                 Self::when(

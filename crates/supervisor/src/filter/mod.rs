@@ -46,6 +46,10 @@ pub(crate) fn program(watch: MemoryWatch) -> Vec<libc::sock_filter> {
         libc::SYS_faccessat2,
         libc::SYS_readlink,
         libc::SYS_readlinkat,
+        libc::SYS_getxattr,
+        libc::SYS_lgetxattr,
+        libc::SYS_listxattr,
+        libc::SYS_llistxattr,
         libc::SYS_execve,
         libc::SYS_execveat,
         libc::SYS_exit_group,
@@ -128,14 +132,9 @@ fn mmap(watch: MemoryWatch) -> Decision {
         MemoryWatch::Off => allow(),
     };
     let file = Decision::when(Test::AtLeast(1 << 31), allow(), notify()).of(Word::argument(4));
-    let shared = Decision::when(
-        Test::AnyBitOf(flag(libc::MAP_ANONYMOUS)),
-        replaces(),
-        file,
-    );
+    let shared = Decision::when(Test::AnyBitOf(flag(libc::MAP_ANONYMOUS)), replaces(), file);
     // MAP_SHARED_VALIDATE has the bit of MAP_SHARED; MAP_PRIVATE has not.
-    Decision::when(Test::AnyBitOf(flag(libc::MAP_SHARED)), shared, replaces())
-        .of(Word::argument(3))
+    Decision::when(Test::AnyBitOf(flag(libc::MAP_SHARED)), shared, replaces()).of(Word::argument(3))
 }
 
 /// All but the question for the current break.

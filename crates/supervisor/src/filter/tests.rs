@@ -33,7 +33,11 @@ fn evaluate(program: &[libc::sock_filter], call: Call) -> u32 {
         let code = u32::from(instruction.code);
         let k = instruction.k;
         let jump = |taken: bool| {
-            usize::from(if taken { instruction.jt } else { instruction.jf })
+            usize::from(if taken {
+                instruction.jt
+            } else {
+                instruction.jf
+            })
         };
         const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
         const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
@@ -74,7 +78,10 @@ fn other_architectures_and_x32_pass() {
         ..call(libc::SYS_openat, [0; 6])
     };
     assert!(!trapped_unwatched(foreign));
-    assert!(!trapped_unwatched(call(libc::SYS_openat | 0x4000_0000, [0; 6])));
+    assert!(!trapped_unwatched(call(
+        libc::SYS_openat | 0x4000_0000,
+        [0; 6]
+    )));
     assert!(trapped_unwatched(call(libc::SYS_openat, [0; 6])));
 }
 
@@ -113,7 +120,10 @@ fn transfers_are_trapped_on_the_event_range_only() {
     ] {
         let on = |fd: u64| trapped_unwatched(call(number, [fd, 0, 0, 0, 0, 0]));
         assert!(on(960) && on(1000) && on(1023), "{number}");
-        assert!(!on(0) && !on(959) && !on(1024) && !on(u64::from(u32::MAX)), "{number}");
+        assert!(
+            !on(0) && !on(959) && !on(1024) && !on(u64::from(u32::MAX)),
+            "{number}"
+        );
     }
 }
 
@@ -121,20 +131,33 @@ fn transfers_are_trapped_on_the_event_range_only() {
 fn shared_mappings_of_files_are_trapped() {
     let mmap = |flags: i32, fd: i32| {
         let flags = u64::from(flags.cast_unsigned());
-        call(libc::SYS_mmap, [0, 4096, 3, flags, u64::from(fd.cast_unsigned()), 0])
+        call(
+            libc::SYS_mmap,
+            [0, 4096, 3, flags, u64::from(fd.cast_unsigned()), 0],
+        )
     };
     assert!(trapped_unwatched(mmap(libc::MAP_SHARED, 3)));
     assert!(trapped_unwatched(mmap(libc::MAP_SHARED_VALIDATE, 3)));
-    assert!(trapped_unwatched(mmap(libc::MAP_SHARED | libc::MAP_FIXED, 3)));
+    assert!(trapped_unwatched(mmap(
+        libc::MAP_SHARED | libc::MAP_FIXED,
+        3
+    )));
     assert!(!trapped_unwatched(mmap(libc::MAP_PRIVATE, 3)));
-    assert!(!trapped_unwatched(mmap(libc::MAP_SHARED | libc::MAP_ANONYMOUS, 3)));
+    assert!(!trapped_unwatched(mmap(
+        libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+        3
+    )));
     assert!(!trapped_unwatched(mmap(libc::MAP_SHARED, -1)));
-    assert!(!trapped_unwatched(mmap(libc::MAP_PRIVATE | libc::MAP_FIXED, 3)));
+    assert!(!trapped_unwatched(mmap(
+        libc::MAP_PRIVATE | libc::MAP_FIXED,
+        3
+    )));
 }
 
 #[test]
 fn the_watch_adds_what_drops_memory() {
-    let private_fixed = u64::from((libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_ANONYMOUS).cast_unsigned());
+    let private_fixed =
+        u64::from((libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_ANONYMOUS).cast_unsigned());
     let watched = [
         call(libc::SYS_munmap, [0; 6]),
         call(libc::SYS_mremap, [0; 6]),
@@ -174,7 +197,10 @@ fn calls_of_no_interest_pass_whatever_their_arguments() {
         451,
         4000,
     ] {
-        assert!(!trapped(MemoryWatch::On, call(number, [u64::MAX; 6])), "{number}");
+        assert!(
+            !trapped(MemoryWatch::On, call(number, [u64::MAX; 6])),
+            "{number}"
+        );
     }
 }
 

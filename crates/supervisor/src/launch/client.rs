@@ -1,6 +1,9 @@
 //! The client's process, from the fork to the program's first instruction.
 
-#![expect(unsafe_code, reason = "execve(2) and sigaction(2): see the parent module")]
+#![expect(
+    unsafe_code,
+    reason = "execve(2) and sigaction(2): see the parent module"
+)]
 
 use std::os::fd::OwnedFd;
 

@@ -1,6 +1,9 @@
 //! The guardian: parent and subreaper of the client's tree.
 
-#![expect(unsafe_code, reason = "fork(2), sigaction(2), signalfd(2): see the parent module")]
+#![expect(
+    unsafe_code,
+    reason = "fork(2), sigaction(2), signalfd(2): see the parent module"
+)]
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -11,8 +14,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, setpgid,
-    wait,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, setpgid, wait,
 };
 
 use super::{Plan, client};
@@ -41,7 +43,11 @@ fn guard(plan: &Plan<'_>, channel: &OwnedFd, supervisor: &OwnedFd) {
     // for this signal.
     let on_child_exit = unsafe {
         let default: libc::sigaction = MaybeUninit::zeroed().assume_init();
-        libc::sigaction(libc::SIGCHLD, &raw const default, on_child_exit.as_mut_ptr());
+        libc::sigaction(
+            libc::SIGCHLD,
+            &raw const default,
+            on_child_exit.as_mut_ptr(),
+        );
         on_child_exit.assume_init()
     };
 
@@ -51,7 +57,9 @@ fn guard(plan: &Plan<'_>, channel: &OwnedFd, supervisor: &OwnedFd) {
         pid => pid,
     };
     if first < 0 {
-        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN);
+        let errno = std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EAGAIN);
         let stage = Stage::Fork;
         let _ = channel::send(channel, &Message::Failed { stage, errno });
         return;
@@ -118,7 +126,10 @@ fn report(status: WaitStatus, channel: &OwnedFd) {
 
 /// Closes every descriptor but these two: the client's files are not ours to hold open.
 fn keep_only(one: i32, other: i32) {
-    let (low, high) = (one.min(other).cast_unsigned(), one.max(other).cast_unsigned());
+    let (low, high) = (
+        one.min(other).cast_unsigned(),
+        one.max(other).cast_unsigned(),
+    );
     for (first, last) in [
         (0, low.checked_sub(1)),
         (low + 1, high.checked_sub(1)),

@@ -44,8 +44,7 @@ pub(crate) struct Tree {
 impl Tree {
     /// Forks the guardian, which forks the client.
     pub(crate) fn start(plan: &Plan<'_>) -> Result<Self, Error> {
-        let (ours, theirs) =
-            channel::pair().map_err(Error::host("cannot make a socket pair"))?;
+        let (ours, theirs) = channel::pair().map_err(Error::host("cannot make a socket pair"))?;
         let supervisor = pidfd_open(getpid(), PidfdFlags::empty())
             .map_err(Error::host("cannot open a pidfd of this process"))?;
         // SAFETY: the new process runs `guardian::run`, which never returns into this stack. It allocates, which the C

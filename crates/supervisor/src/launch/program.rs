@@ -52,7 +52,9 @@ impl Program {
         Ok(Self {
             candidates: candidates(name, &path)?,
             arguments: Strings::new(
-                [name.to_owned()].into_iter().chain(arguments.iter().cloned()),
+                [name.to_owned()]
+                    .into_iter()
+                    .chain(arguments.iter().cloned()),
             )?,
             environment: Strings::new(std::env::vars_os().map(|(mut variable, value)| {
                 variable.push("=");

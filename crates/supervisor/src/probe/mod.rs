@@ -16,7 +16,10 @@ pub(crate) fn kernel_release() -> (u32, u32) {
 
 /// The kernel's release, as `uname -r` prints it.
 pub(crate) fn kernel_release_name() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// A numeric setting of `/proc/sys`.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -108,13 +108,16 @@ impl Report {
             self.children,
         ];
         let lines = Self::NAMES.iter().zip(values);
-        lines.map(|(name, value)| format!("{name} {value}\n")).collect()
+        lines
+            .map(|(name, value)| format!("{name} {value}\n"))
+            .collect()
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut values = text.lines().zip(Self::NAMES).map(|(line, name)| {
-            line.strip_prefix(name)?.trim().parse::<u64>().ok()
-        });
+        let mut values = text
+            .lines()
+            .zip(Self::NAMES)
+            .map(|(line, name)| line.strip_prefix(name)?.trim().parse::<u64>().ok());
         let mut next = || values.next().flatten();
         Some(Self {
             opened: next()?,
@@ -152,10 +155,8 @@ impl Run {
     pub(crate) fn program(program: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let report = std::env::temp_dir().join(format!(
-            "swiommu-supervise-{}-{number}",
-            std::process::id()
-        ));
+        let report =
+            std::env::temp_dir().join(format!("swiommu-supervise-{}-{number}", std::process::id()));
         let mut command = Command::new(own_path());
         command
             .arg(SUPERVISOR)
@@ -173,9 +174,23 @@ impl Run {
         self
     }
 
-    pub(crate) fn command(mut self, change: impl FnOnce(&mut Command)) -> Self {
-        change(&mut self.command);
-        self
+    /// The same run by another user, who may execute `supervisor` and write `report`.
+    pub(crate) fn as_user(self, supervisor: &str, user: u32, report: &Path) -> Self {
+        let mut command = Command::new(supervisor);
+        command
+            .args(self.command.get_args())
+            .env("REPORT", report)
+            .env("TMPDIR", "/tmp")
+            .uid(user)
+            .gid(user)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        Self {
+            command,
+            report: report.to_owned(),
+        }
     }
 
     pub(crate) fn start(mut self) -> Running {
@@ -210,7 +225,9 @@ impl Running {
             thread::sleep(Duration::from_millis(2));
         };
         let text = |reader: Option<thread::JoinHandle<String>>| {
-            reader.map_or_else(String::new, |reader| reader.join().expect("the reader ends"))
+            reader.map_or_else(String::new, |reader| {
+                reader.join().expect("the reader ends")
+            })
         };
         let report = fs::read_to_string(&self.report).ok();
         let _ = fs::remove_file(&self.report);
@@ -233,7 +250,9 @@ impl Ended {
 
     /// Nothing is left behind, however the client ended.
     pub(crate) fn assert_nothing_left(&self) -> Report {
-        let report = self.report.unwrap_or_else(|| panic!("no report: {self:#?}"));
+        let report = self
+            .report
+            .unwrap_or_else(|| panic!("no report: {self:#?}"));
         let expected = Report {
             opened: report.opened,
             alive: 0,

@@ -76,7 +76,10 @@ pub(crate) fn detached(pid: i32, range: HvaRange, cause: DetachCause) {
 pub(crate) fn paths() -> Paths {
     let mut paths = Paths::new();
     paths.add("/dev/iommu", Arc::new(Device("/dev/iommu")));
-    paths.add("/dev/swiommu-test/device", Arc::new(Device("/dev/swiommu-test/device")));
+    paths.add(
+        "/dev/swiommu-test/device",
+        Arc::new(Device("/dev/swiommu-test/device")),
+    );
     paths.add("/sys/swiommu-test/text", Arc::new(Text));
     paths
 }
@@ -219,7 +222,9 @@ impl File for Counted {
     fn read(&self, caller: &dyn Caller, into: Option<HvaRange>) -> Result<usize, Refusal> {
         let Some(into) = into else { return Ok(0) };
         let bytes = b"event";
-        let len = bytes.len().min(usize::try_from(into.len_minus_one()).unwrap_or(0) + 1);
+        let len = bytes
+            .len()
+            .min(usize::try_from(into.len_minus_one()).unwrap_or(0) + 1);
         caller
             .space()
             .write(into.start(), &bytes[..len])

@@ -17,20 +17,20 @@ const CONTIGUOUS: u64 = 1 << 52;
 const EXECUTE_NEVER: u64 = 3 << 53;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Arm<const GRANULE_LOG2: u8> {
+pub(crate) struct Arm<const GRANULE_LOG2: u8> {
     levels: u8,
     input_bits: u8,
 }
 
 impl<const GRANULE_LOG2: u8> Arm<GRANULE_LOG2> {
     /// As many levels as it takes.
-    pub fn stage1(input_bits: u8) -> Self {
+    pub(crate) fn stage1(input_bits: u8) -> Self {
         let levels = (input_bits - GRANULE_LOG2).div_ceil(Self::INDEX_BITS);
         Self { levels, input_bits }
     }
 
     /// A root of several tables, where the levels are fewer.
-    pub fn with_levels(levels: u8, input_bits: u8) -> Self {
+    pub(crate) fn with_levels(levels: u8, input_bits: u8) -> Self {
         Self { levels, input_bits }
     }
 

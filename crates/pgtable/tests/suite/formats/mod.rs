@@ -3,5 +3,5 @@
 mod arm;
 mod riscv;
 
-pub use arm::Arm;
-pub use riscv::Sv;
+pub(crate) use arm::Arm;
+pub(crate) use riscv::Sv;

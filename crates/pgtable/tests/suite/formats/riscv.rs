@@ -20,12 +20,12 @@ const PAGE_NUMBER: u64 = ((1 << 44) - 1) << 10;
 
 /// `X4` is the guest stage: zero-extended, with two more bits in the root.
 #[derive(Clone, Copy, Debug)]
-pub struct Sv<const X4: bool> {
+pub(crate) struct Sv<const X4: bool> {
     levels: u8,
 }
 
 impl<const X4: bool> Sv<X4> {
-    pub fn new(levels: u8) -> Self {
+    pub(crate) fn new(levels: u8) -> Self {
         Self { levels }
     }
 
