@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
-use anyhow::Context;
 use rangemap::RangeInclusiveMap;
 use swiommu_addr::{Iova, IovaRange, PageSize};
 use swiommu_iova::{Origin, Request};
 
-use crate::rounds::{interleaved, median, median_ratio};
+use crate::memory::resident;
+use crate::random::{Random, shuffled};
+use crate::rounds::{interleaved, median};
 use crate::table::{Goal, Peer, Row, Table};
 use map::{Map, Nodit, Ours};
 
@@ -22,11 +23,12 @@ const QUERIES: u64 = 100_000;
 /// An area every 32 KiB, 4 to 16 KiB long.
 const STRIDE: u64 = 0x8000;
 
-const ABOUT: &str = "IOVA map at 10^6 areas in random order; per operation, median of 5 interleaved rounds.
+const ABOUT: &str =
+    "IOVA map at 10^6 areas in random order; per operation, median of 5 interleaved rounds.
 Throughput: addresses do not depend on earlier results, except in the row that says so.
 Ours checks for overlap and reserved intervals; BTreeMap checks nothing.";
 
-pub fn run() -> anyhow::Result<Table> {
+pub(crate) fn run() -> anyhow::Result<Table> {
     // First, while the process has no freed memory to use again.
     let mut rows = vec![memory()?];
     rows.splice(0..0, maps());
@@ -37,7 +39,7 @@ pub fn run() -> anyhow::Result<Table> {
 
 /// The start, last address and value of each area, in random order. The values are the indices of a single cycle.
 fn areas() -> Vec<(u64, u64, u64)> {
-    let order = shuffled(1);
+    let order = shuffled(AREAS, 1);
     let mut next = vec![0; order.len()];
     for (place, &index) in order.iter().enumerate() {
         next[index as usize] = order[(place + 1) % order.len()];
@@ -47,28 +49,7 @@ fn areas() -> Vec<(u64, u64, u64)> {
         let pages = 1 + index % 4;
         (start, start + pages * 0x1000 - 1, next[index as usize])
     };
-    shuffled(2).iter().map(area).collect()
-}
-
-fn shuffled(seed: u64) -> Vec<u64> {
-    let mut random = Random(seed);
-    let mut order: Vec<u64> = (0..AREAS).collect();
-    for place in (1..order.len()).rev() {
-        order.swap(place, random.below(place as u64 + 1) as usize);
-    }
-    order
-}
-
-/// Xorshift: the same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) % bound
-    }
+    shuffled(AREAS, 2).iter().map(area).collect()
 }
 
 /// Nanoseconds per operation of one contender in one round.
@@ -90,7 +71,10 @@ fn maps() -> Vec<Row> {
         _ => exercise::<RangeInclusiveMap<u64, u64>>(&areas),
     });
     let of = |contender: usize, operation: usize| -> Vec<f64> {
-        times[contender].iter().map(|times: &Times| times[operation]).collect()
+        times[contender]
+            .iter()
+            .map(|times: &Times| times[operation])
+            .collect()
     };
     let mut rows = Vec::new();
     for (operation, (name, goal)) in OPERATIONS.into_iter().enumerate() {
@@ -101,12 +85,12 @@ fn maps() -> Vec<Row> {
                 name: name.to_owned(),
                 unit: "ns",
                 ours: median(ours.clone()),
-                peer: Some(Peer {
-                    name: peer,
-                    figure: median(theirs.clone()),
-                    ratio: median_ratio(&ours, &theirs),
-                }),
-                goal: if contender == 1 { Goal::Ratio(goal) } else { Goal::None },
+                peer: Some(Peer::new(peer, &ours, &theirs)),
+                goal: if contender == 1 {
+                    Goal::Ratio(goal)
+                } else {
+                    Goal::None
+                },
             });
         }
     }
@@ -169,16 +153,9 @@ fn memory() -> anyhow::Result<Row> {
         name: "resident memory per area".to_owned(),
         unit: "B",
         ours,
-        peer: Some(Peer { name: "BTreeMap", figure: theirs, ratio: ours / theirs }),
+        peer: Some(Peer::new("BTreeMap", &[ours], &[theirs])),
         goal: Goal::Figure(200.0),
     })
-}
-
-/// Resident bytes of this process.
-fn resident() -> anyhow::Result<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).context("statm has no second field")?;
-    Ok(pages.parse::<u64>()? * 0x1000)
 }
 
 const HUGE: u64 = 2 << 20;
@@ -215,7 +192,7 @@ fn holes() -> Vec<Row> {
     let mut scans = Vec::new();
     let mut finds = Vec::new();
     let mut pairs = Vec::new();
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     for _ in 0..ROUNDS {
         finds.push(per_operation(QUERIES, || {
             for query in 0..QUERIES {
@@ -239,7 +216,7 @@ fn holes() -> Vec<Row> {
         }));
     }
     let ours = median(finds.clone());
-    let peer = Peer { name: "scan", figure: median(scans.clone()), ratio: median_ratio(&finds, &scans) };
+    let peer = Peer::new("scan", &finds, &scans);
     vec![
         Row {
             name: "aligned hole, no gap below fits".to_owned(),

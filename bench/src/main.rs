@@ -1,11 +1,14 @@
-//! Prints the speed of swiommu beside its peers. A row is an operation; its goal is a ratio to a peer measured in the same
-//! run, or a figure. Build with `--release`.
+//! Prints the speed of swiommu beside its peers. A row is an operation; its goal is measured against a peer of the same run,
+//! or is a figure. Build with `--release`.
 
-#![forbid(unsafe_code)]
-
+mod ioctl;
 mod iova;
+mod memory;
+mod random;
 mod rounds;
 mod table;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -20,12 +23,19 @@ struct Cli {
 enum Table {
     /// The IOVA map: areas and holes, at a million areas.
     Iova,
+    /// System calls and mappings: trapped, continued, untrapped; in process; resident memory; memory per area.
+    Ioctl,
+    /// A client of the table `ioctl`.
+    #[command(hide = true)]
+    IoctlClient { under: ioctl::Under },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let table = match Cli::parse().table {
         Table::Iova => iova::run()?,
+        Table::Ioctl => ioctl::run()?,
+        Table::IoctlClient { under } => return ioctl::client(under),
     };
     print!("{table}");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -2,19 +2,37 @@
 
 use std::fmt;
 
+use crate::rounds::{median, median_excess, median_ratio};
+
 /// What a measurement is held against.
-pub struct Peer {
-    pub name: &'static str,
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
     /// In the unit of the row.
-    pub figure: f64,
+    pub(crate) figure: f64,
     /// Ours divided by the peer's: the median over the rounds, not the ratio of the medians.
-    pub ratio: f64,
+    pub(crate) ratio: f64,
+    /// Ours less the peer's, likewise.
+    pub(crate) excess: f64,
+}
+
+impl Peer {
+    /// A peer by the figures of the rounds, beside ours of the same rounds.
+    pub(crate) fn new(name: &'static str, ours: &[f64], theirs: &[f64]) -> Self {
+        Self {
+            name,
+            figure: median(theirs.iter().copied()),
+            ratio: median_ratio(ours, theirs),
+            excess: median_excess(ours, theirs),
+        }
+    }
 }
 
 /// What a row must reach.
-pub enum Goal {
+pub(crate) enum Goal {
     /// At most so many times the peer's figure.
     Ratio(f64),
+    /// At most so much more than the peer's figure, in the unit of the row.
+    Excess(f64),
     /// At most this figure, in the unit of the row.
     Figure(f64),
     /// Nothing: the row is there to compare.
@@ -22,12 +40,12 @@ pub enum Goal {
 }
 
 /// One operation beside one peer.
-pub struct Row {
-    pub name: String,
-    pub unit: &'static str,
-    pub ours: f64,
-    pub peer: Option<Peer>,
-    pub goal: Goal,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) unit: &'static str,
+    pub(crate) ours: f64,
+    pub(crate) peer: Option<Peer>,
+    pub(crate) goal: Goal,
 }
 
 impl Row {
@@ -35,7 +53,8 @@ impl Row {
     fn verdict(&self) -> Option<bool> {
         match (&self.goal, &self.peer) {
             (Goal::Ratio(goal), Some(peer)) => Some(peer.ratio <= *goal),
-            (Goal::Ratio(_), None) => Some(false),
+            (Goal::Excess(goal), Some(peer)) => Some(peer.excess <= *goal),
+            (Goal::Ratio(_) | Goal::Excess(_), None) => Some(false),
             (Goal::Figure(goal), _) => Some(self.ours <= *goal),
             (Goal::None, _) => None,
         }
@@ -43,10 +62,10 @@ impl Row {
 }
 
 /// The rows of one subcommand. Shown, it ends with `N goals met, N missed`.
-pub struct Table {
+pub(crate) struct Table {
     /// What is measured and how, in a line or two.
-    pub about: &'static str,
-    pub rows: Vec<Row>,
+    pub(crate) about: &'static str,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl fmt::Display for Table {
@@ -70,6 +89,7 @@ impl fmt::Display for Table {
             }
             let goal = match row.goal {
                 Goal::Ratio(goal) => format!("≤ {goal:.2}x"),
+                Goal::Excess(goal) => format!("≤ +{}", figure(goal, row.unit)),
                 Goal::Figure(goal) => format!("≤ {}", figure(goal, row.unit)),
                 Goal::None => String::new(),
             };

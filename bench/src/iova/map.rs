@@ -7,7 +7,7 @@ use rangemap::RangeInclusiveMap;
 use swiommu_addr::{Iova, IovaRange};
 use swiommu_iova::Space;
 
-pub trait Map: Default {
+pub(crate) trait Map: Default {
     /// Inserts a range; it overlaps no other.
     fn insert(&mut self, start: u64, last: u64, value: u64);
     /// The value of the range that holds `addr`.
@@ -16,7 +16,7 @@ pub trait Map: Default {
     fn remove(&mut self, start: u64, last: u64);
 }
 
-pub type Ours = Space<u64, u32>;
+pub(crate) type Ours = Space<u64, u32>;
 
 impl Map for Ours {
     fn insert(&mut self, start: u64, last: u64, value: u64) {
@@ -64,7 +64,7 @@ impl Map for RangeInclusiveMap<u64, u64> {
     }
 }
 
-pub type Nodit = NoditMap<u64, nodit::Interval<u64>, u64>;
+pub(crate) type Nodit = NoditMap<u64, nodit::Interval<u64>, u64>;
 
 impl Map for Nodit {
     fn insert(&mut self, start: u64, last: u64, value: u64) {
@@ -76,6 +76,10 @@ impl Map for Nodit {
     }
 
     fn remove(&mut self, start: u64, _: u64) {
-        assert!(self.remove_overlapping(&interval::ii(start, start)).next().is_some());
+        assert!(
+            self.remove_overlapping(&interval::ii(start, start))
+                .next()
+                .is_some()
+        );
     }
 }

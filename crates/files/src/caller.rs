@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bitflags::bitflags;
 use swiommu_abi::Errno;
 use swiommu_addr::Hva;
-use swiommu_mem::AddressSpace;
+use swiommu_mem::{AddressSpace, FileId, FileRange};
 
 use crate::File;
 
@@ -111,6 +111,12 @@ pub trait Caller {
     /// # Errors
     /// `EBADF` when the number is not open.
     fn descriptor(&self, fd: FdNumber) -> Result<Descriptor, Errno>;
+
+    /// Whether a process of this client maps any of these bytes of a file's memory ([`File::memory`]).
+    fn maps(&self, file: FileId, bytes: FileRange) -> bool {
+        let _ = (file, bytes);
+        false
+    }
 
     /// Opens `file` in the caller's descriptor table.
     ///

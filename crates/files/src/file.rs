@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use bitflags::bitflags;
 use swiommu_abi::Errno;
@@ -69,6 +70,11 @@ pub trait File: Any + Send + Sync + fmt::Debug {
             Errno::ENODEV,
             format!("{} cannot be mapped", self.name()),
         ))
+    }
+
+    /// The memory file that `mmap` maps, if the file keeps one of its own: what is mapped lies in it at the same offsets.
+    fn memory(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// The memory that is mapped by `mmap`, at its offsets in the file.

@@ -8,7 +8,7 @@ use bitflags::bitflags;
 use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSizes};
 use swiommu_pgtable::{DirtyRead, Prot};
 
-use crate::DriverError;
+use crate::{DriverError, Invalidated, Requests};
 
 bitflags! {
     /// What a paging domain was made for, and what it does.
@@ -103,6 +103,14 @@ pub trait NestedDomain: Any + Send + Sync + fmt::Debug {
 
     /// The second stage.
     fn parent(&self) -> &Arc<dyn PagingDomain>;
+
+    /// Invalidates what is cached of the guest's table.
+    fn invalidate(&self, requests: &dyn Requests) -> Invalidated {
+        let _ = requests;
+        Invalidated::refused(DriverError::unsupported(
+            "this page table is invalidated through its vIOMMU",
+        ))
+    }
 }
 
 /// What an endpoint's requests are translated by.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bitflags::bitflags;
 use swiommu_addr::IovaRange;
 
-use crate::{Domain, DriverError, Unit};
+use crate::{Domain, DriverError, PageRequestHandler, PageResponse, Unit};
 
 /// A process address space ID: 20 bits, and [`Pasid::NONE`] for requests without one (`IOMMU_NO_PASID`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -55,6 +55,8 @@ bitflags! {
         const PASID_PRIV = 32;
         /// The driver can attach to PASIDs.
         const PASID_ATTACH = 64;
+        /// The guest manages the PASID table: page requests of a PASID that nothing is attached to go to the RID's nested table.
+        const USER_PASID_TABLE = 256;
         /// Interrupts are isolated, or there are none.
         const ISOLATED_MSI = 128;
     }
@@ -108,6 +110,16 @@ pub trait Endpoint: Any + Send + Sync + fmt::Debug {
     /// # Errors
     /// The driver's errno; the former attachment stays.
     fn attach(&self, pasid: Pasid, domain: &Domain) -> Result<(), DriverError>;
+
+    /// Says who takes its page requests; nobody, once it is unbound.
+    fn set_page_request_handler(&self, handler: Option<Arc<dyn PageRequestHandler>>) {
+        let _ = handler;
+    }
+
+    /// Answers a group of its page requests.
+    fn respond(&self, pasid: Pasid, group: u32, response: PageResponse) {
+        let _ = (pasid, group, response);
+    }
 
     /// Blocks all requests with `pasid`. When it returns, none that was translated before is in flight.
     fn detach(&self, pasid: Pasid);

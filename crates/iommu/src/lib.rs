@@ -15,15 +15,26 @@ mod domain;
 mod driver_error;
 mod endpoint;
 mod epoch;
+mod invalidation;
+mod page_request;
 mod table_domain;
 mod tables;
 mod unit;
+mod viommu;
 
 pub use domain::{DirtyTracking, Domain, DomainFeatures, Mapping, NestedDomain, PagingDomain};
 pub use driver_error::DriverError;
 pub use endpoint::{Endpoint, EndpointFeatures, GroupId, Pasid, ReservedKind, ReservedRegion};
 pub use epoch::{Epochs, Guard, Reader};
+pub use invalidation::{Invalidated, Requests};
+pub use page_request::{
+    PageRequest, PageRequestHandler, PageRequestPerm, PageRequestPosition, PageResponse,
+};
 pub use swiommu_pgtable::{DirtyRead, Prot};
 pub use table_domain::TableDomain;
 pub use tables::Tables;
 pub use unit::{HwInfo, NestedRequest, PagingFlags, PagingRequest, Unit, UserData};
+pub use viommu::{
+    EventHandler, HwQueueRequest, MmapRegion, MmapRegions, UserDataMut, Viommu, ViommuRequest,
+    VirtId,
+};

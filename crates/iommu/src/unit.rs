@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bitflags::bitflags;
 
-use crate::{DriverError, Endpoint, NestedDomain, PagingDomain};
+use crate::{DriverError, Endpoint, NestedDomain, PagingDomain, Viommu, ViommuRequest};
 
 bitflags! {
     /// What a paging domain is allocated for (`enum iommufd_hwpt_alloc_flags`, without the fault bit, which drivers never see).
@@ -98,6 +98,39 @@ pub trait Unit: Send + Sync + fmt::Debug {
         endpoint: &dyn Endpoint,
         request: &PagingRequest<'_>,
     ) -> Result<Arc<dyn PagingDomain>, DriverError>;
+
+    /// Whether it can be divided into virtual IOMMUs of this type.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` when it cannot.
+    fn check_viommu_type(
+        &self,
+        endpoint: &dyn Endpoint,
+        viommu_type: u32,
+    ) -> Result<(), DriverError> {
+        let _ = (endpoint, viommu_type);
+        Err(DriverError::unsupported(format!(
+            "{} has no vIOMMUs",
+            self.driver()
+        )))
+    }
+
+    /// Allocates a virtual IOMMU on a nesting parent.
+    ///
+    /// # Errors
+    /// The driver's errno.
+    fn alloc_viommu(
+        &self,
+        endpoint: &dyn Endpoint,
+        parent: &Arc<dyn PagingDomain>,
+        request: &ViommuRequest<'_>,
+    ) -> Result<Arc<dyn Viommu>, DriverError> {
+        let _ = (endpoint, parent, request);
+        Err(DriverError::unsupported(format!(
+            "{} has no vIOMMUs",
+            self.driver()
+        )))
+    }
 
     /// Whether nested domains can be made directly on a paging domain.
     fn nests_on_paging(&self) -> bool {

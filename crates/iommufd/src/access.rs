@@ -23,6 +23,23 @@ pub trait AccessClient: Send + Sync + fmt::Debug {
     fn unmap(&self, range: IovaRange);
 }
 
+/// No driver: for an access of our own, whose areas are locked instead of asked for.
+#[derive(Debug)]
+pub(crate) struct NoClient;
+
+impl AccessClient for NoClient {
+    fn unmap(&self, _range: IovaRange) {}
+}
+
+/// What UNMAP does about a pinned area.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Hold {
+    /// Asks the driver to let go.
+    Ask,
+    /// Fails: the hardware uses it.
+    Lock,
+}
+
 /// What an access is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AccessKind {
@@ -201,7 +218,16 @@ impl SoftwareAccess {
     /// `EINVAL` for a length or alignment that pages cannot give, or while an area is being unmapped; `ENOENT` at a gap or
     /// when detached; `EPERM` against the protection; `EFAULT` and `ENOMEM` from pinning. Nothing is pinned then.
     pub fn pin(&self, range: IovaRange, access: swiommu_mem::Access) -> Result<Pinned, Error> {
-        Pinned::new(self.access.current()?, range, access)
+        self.hold(range, access, Hold::Ask)
+    }
+
+    pub(crate) fn hold(
+        &self,
+        range: IovaRange,
+        access: swiommu_mem::Access,
+        hold: Hold,
+    ) -> Result<Pinned, Error> {
+        Pinned::new(self.access.current()?, range, access, hold)
     }
 
     /// Copies out of a range (§5.5).

@@ -18,6 +18,7 @@ use crate::ioas::{Ioas, MapRequest, Placement};
 use crate::object::{Draft, Object, ObjectId};
 pub use crate::state::RlimitMode;
 use crate::state::State;
+use crate::viommu::Viommu;
 use crate::{Error, ioctl};
 
 /// One open `/dev/iommu`: its objects, and what can be done with them.
@@ -83,6 +84,17 @@ impl Context {
         Ok(())
     }
 
+    /// A virtual IOMMU stays as long as a client maps memory of it (§7.5).
+    pub(crate) fn check_unmapped(&self, caller: &dyn Caller, id: ObjectId) -> Result<(), Error> {
+        let Ok(viommu) = self.state.objects.get::<Viommu>(id) else {
+            return Ok(());
+        };
+        let mapped = viommu.regions.iter().any(|region| {
+            region.place().is_some_and(|(file, bytes)| caller.maps(file, bytes))
+        });
+        if mapped { Err(Error::RegionMapped(id)) } else { Ok(()) }
+    }
+
     /// `IOMMU_IOAS_ALLOC`.
     ///
     /// # Errors
@@ -137,11 +149,7 @@ impl Context {
     /// # Errors
     /// `ENOENT` for an unknown IOAS.
     pub fn area_by_number(&self, ioas: ObjectId, name: Iova) -> Result<Iova, Error> {
-        Ok(self
-            .state
-            .objects
-            .get::<Ioas>(ioas)?
-            .area_by_number(name))
+        Ok(self.state.objects.get::<Ioas>(ioas)?.area_by_number(name))
     }
 
     /// `IOMMU_IOAS_UNMAP` of a range. Returns how many bytes were mapped in it.

@@ -2,11 +2,13 @@
 
 mod attach;
 mod group;
+mod page_requests;
 
 use std::sync::Arc;
 
 pub(crate) use group::Group;
-use swiommu_iommu::{Endpoint, EndpointFeatures, Pasid};
+use parking_lot::Mutex;
+use swiommu_iommu::{Endpoint, EndpointFeatures, PageRequest, Pasid};
 
 use crate::Error;
 use crate::object::{Headed, Header, Held, Object, ObjectId};
@@ -18,6 +20,10 @@ pub(crate) struct Device {
     pub(crate) header: Header,
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) group: Arc<Group>,
+    /// Page requests of groups whose last one has not come yet.
+    incomplete: Mutex<Vec<PageRequest>>,
+    /// What it is to a guest, if it is anything.
+    pub(crate) vdevice: Mutex<Option<ObjectId>>,
 }
 
 /// An external driver's hold on a device that it bound: attach, replace, detach, per PASID.
@@ -48,8 +54,13 @@ impl BoundDevice {
             header,
             endpoint,
             group,
+            incomplete: Mutex::default(),
+            vdevice: Mutex::default(),
         });
         let held = Held::new(device.clone());
+        device
+            .endpoint
+            .set_page_request_handler(Some(page_requests::Router::new(&device)));
         reservation.publish(Object::Device(device));
         Ok(Self {
             state: state.clone(),
@@ -104,7 +115,13 @@ impl Drop for BoundDevice {
         for (pasid, _) in self.device.group.attachments_of(&self.device) {
             self.detach(pasid);
         }
+        self.device.endpoint.set_page_request_handler(None);
         self.device.group.expel(&self.device.endpoint);
+        // Taken first: tearing it down locks this too.
+        let vdevice = self.device.vdevice.lock().take();
+        if let Some(vdevice) = vdevice {
+            self.state.entomb(vdevice);
+        }
         self.state.objects.remove(self.id());
     }
 }

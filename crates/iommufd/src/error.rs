@@ -36,6 +36,8 @@ pub enum Error {
     ShortArgsz { argsz: u32, min: u32 },
     #[error("the caller lacks {0}")]
     NotCapable(&'static str),
+    #[error("a descriptor could not be opened for the caller: {errno}")]
+    Install { errno: Errno },
     #[error("descriptor {fd}: {errno}")]
     Descriptor { fd: i32, errno: Errno },
 
@@ -151,6 +153,30 @@ pub enum Error {
     #[error(transparent)]
     Driver(#[from] DriverError),
 
+    // Faults, virtual IOMMUs, queues.
+    #[error("the first group of page requests does not fit the buffer")]
+    FaultGroupTooLarge,
+    #[error("the next event needs {0} bytes")]
+    EventTooLarge(usize),
+    #[error("object {0} cannot be invalidated: only nested page tables and vIOMMUs can")]
+    CannotInvalidate(ObjectId),
+    #[error("the device is not behind the physical IOMMU of vIOMMU {0}")]
+    OtherUnit(ObjectId),
+    #[error("device {device} has a vDEVICE, {vdevice}")]
+    HasVdevice { device: ObjectId, vdevice: ObjectId },
+    #[error("virt_id {virt_id:#x} belongs to vDEVICE {vdevice}")]
+    VirtIdTaken { virt_id: u64, vdevice: ObjectId },
+    #[error("vIOMMU {viommu} has a queue for events of type {event_type:#x}")]
+    HasVeventq { viommu: ObjectId, event_type: u32 },
+    #[error("the pages around {0} pass 2^64-1")]
+    QueueOutOfRange(IovaRange),
+    #[error("the memory behind {0} is not contiguous")]
+    QueueScattered(IovaRange),
+    #[error("the client still maps memory of vIOMMU {0}")]
+    RegionMapped(ObjectId),
+    #[error("the area {0} holds a hardware queue")]
+    AreaLocked(IovaRange),
+
     // Devices.
     #[error("the device's DMA is not coherent")]
     NotCoherent,
@@ -209,7 +235,9 @@ impl Error {
             | E::HasObjects
             | E::AreaBusy(_)
             | E::AlreadyAttached { .. }
-            | E::AccessMoving => Errno::EBUSY,
+            | E::AccessMoving
+            | E::AreaLocked(_)
+            | E::RegionMapped(_) => Errno::EBUSY,
             E::NoVfioIoas => Errno::ENODEV,
             E::TooShort { .. }
             | E::BadValue { .. }
@@ -237,6 +265,10 @@ impl Error {
             | E::PasidTooLarge { .. }
             | E::InterruptWindows(_)
             | E::DirtyRange { .. }
+            | E::FaultGroupTooLarge
+            | E::EventTooLarge(_)
+            | E::CannotInvalidate(_)
+            | E::OtherUnit(_)
             | E::Insert(InsertError::Reserved(_))
             | E::Place(PlaceError::Misaligned { .. })
             | E::Allow(_) => Errno::EINVAL,
@@ -253,9 +285,14 @@ impl Error {
             | E::CannotNest { .. }
             | E::NoPasids { .. } => Errno::EOPNOTSUPP,
             E::Reserve(_) | E::NotAllowed(_) | E::AreaMisaligned { .. } => Errno::EADDRINUSE,
-            E::Insert(InsertError::Area(_)) => Errno::EEXIST,
+            E::Insert(InsertError::Area(_))
+            | E::HasVdevice { .. }
+            | E::VirtIdTaken { .. }
+            | E::HasVeventq { .. } => Errno::EEXIST,
+            E::QueueOutOfRange(_) => Errno::ERANGE,
+            E::QueueScattered(_) => Errno::EFAULT,
             E::Place(PlaceError::NoSpace) => Errno::ENOSPC,
-            E::Descriptor { errno, .. } => *errno,
+            E::Descriptor { errno, .. } | E::Install { errno } => *errno,
             E::Pin(error) => error.errno(),
             E::Driver(error) => error.errno,
         }

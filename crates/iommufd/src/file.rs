@@ -1,9 +1,10 @@
 //! `/dev/iommu` as an open file.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use swiommu_abi::Errno;
-use swiommu_files::{Arg, Caller, DeviceNumber, File, MmapRequest, Refusal, Stat};
+use swiommu_files::{Arg, Caller, DeviceNumber, File, MmapFlags, MmapRequest, Refusal, Stat};
 
 use crate::Context;
 
@@ -44,12 +45,32 @@ impl File for ContextFile {
         self.context.ioctl(caller, request, arg)
     }
 
-    /// Nothing of a context has memory to map yet, and an offset without a region is `ENXIO` (§7.5).
+    /// §7.5: exactly one region, and not for execution.
     fn mmap(&self, _caller: &dyn Caller, request: &MmapRequest) -> Result<(), Refusal> {
-        let offset = request.offset;
-        Err(Refusal::new(
-            Errno::ENXIO,
-            format!("no region to map starts at offset {offset:#x}"),
-        ))
+        let MmapRequest { offset, len, flags } = *request;
+        if !flags.contains(MmapFlags::SHARED) {
+            return Err(Refusal::new(
+                Errno::EINVAL,
+                "regions can only be mapped shared",
+            ));
+        }
+        if flags.contains(MmapFlags::EXEC) {
+            return Err(Refusal::new(Errno::EPERM, "regions cannot be executed"));
+        }
+        match self.context.state.regions.at(offset) {
+            Some(whole) if whole == len => Ok(()),
+            Some(whole) => {
+                let rule = format!("the region at {offset:#x} has {whole:#x} bytes, not {len:#x}");
+                Err(Refusal::new(Errno::ENXIO, rule))
+            }
+            None => Err(Refusal::new(
+                Errno::ENXIO,
+                format!("no region starts at {offset:#x}"),
+            )),
+        }
+    }
+
+    fn memory(&self) -> Option<BorrowedFd<'_>> {
+        self.context.state.regions.memory().ok()
     }
 }

@@ -3,7 +3,7 @@
 use swiommu_iommu::DomainFeatures;
 
 use crate::Context;
-use crate::hwpt::HwptPaging;
+use crate::hwpt::{HwptPaging, NestedOn};
 use crate::ioas::Ioas;
 use crate::object::{Headed, Object, ObjectId};
 
@@ -53,8 +53,14 @@ fn node(object: &Object) -> Node {
             paging_facts(hwpt),
         ),
         Object::Nested(hwpt) => {
-            let facts = vec![("driver", hwpt.domain.driver().to_owned())];
-            (vec![Reference::plain(hwpt.parent.header().id())], facts)
+            let on = match &hwpt.on {
+                NestedOn::Paging(parent) => parent.header().id(),
+                NestedOn::Viommu(viommu) => viommu.header().id(),
+            };
+            (
+                vec![Reference::plain(on)],
+                vec![("driver", hwpt.domain.driver().to_owned())],
+            )
         }
         Object::Device(device) => {
             let attachments = device.group.attachments_of(device);
@@ -79,7 +85,24 @@ fn node(object: &Object) -> Node {
                 .collect(),
             Vec::new(),
         ),
-        Object::Driver(_) => (Vec::new(), Vec::new()),
+        Object::Viommu(viommu) => (
+            vec![Reference::plain(viommu.parent.header().id())],
+            Vec::new(),
+        ),
+        Object::Vdevice(vdevice) => {
+            let facts = vec![("virt_id", format!("{:#x}", vdevice.virt_id.0))];
+            let refers_to = [vdevice.viommu.header().id(), vdevice.device.header().id()];
+            (refers_to.map(Reference::plain).into(), facts)
+        }
+        Object::Veventq(veventq) => (
+            vec![Reference::plain(veventq.viommu.header().id())],
+            Vec::new(),
+        ),
+        Object::HwQueue(queue) => (
+            vec![Reference::plain(queue.viommu.header().id())],
+            Vec::new(),
+        ),
+        Object::Fault(_) | Object::Driver(_) => (Vec::new(), Vec::new()),
     };
     let id = object.header().id();
     Node {

@@ -4,15 +4,17 @@ mod alloc;
 mod nested;
 mod page_table;
 
-use swiommu_iommu::Domain;
-use swiommu_sabotage::Fault;
+use swiommu_iommu::{Domain, Pasid};
+use swiommu_sabotage::Fault as Sabotage;
 
 pub use alloc::HwptRequest;
 pub(crate) use alloc::{alloc, paging};
-pub(crate) use nested::HwptNested;
+pub(crate) use nested::{HwptNested, NestedOn};
 pub(crate) use page_table::{HwptPaging, Origin};
 pub use swiommu_abi::hwpt::IommufdHwptAllocFlags as HwptFlags;
 
+use crate::device::Device;
+use crate::fault::Fault;
 use crate::object::{Headed, Held, ObjectId};
 use crate::state::State;
 
@@ -43,7 +45,7 @@ impl Hwpt {
     pub(crate) fn paging(&self) -> &HwptPaging {
         match self {
             Self::Paging(hwpt) => hwpt,
-            Self::Nested(hwpt) => &hwpt.parent,
+            Self::Nested(hwpt) => hwpt.parent(),
         }
     }
 
@@ -55,16 +57,28 @@ impl Hwpt {
         }
     }
 
+    /// The queue that page requests go to.
+    pub(crate) fn fault(&self) -> Option<&Held<Fault>> {
+        match self {
+            Self::Paging(hwpt) => hwpt.fault.get(),
+            Self::Nested(hwpt) => hwpt.fault.get(),
+        }
+    }
+
+    /// Ends the page requests of an attachment that has ended.
+    pub(crate) fn forget_faults(&self, device: &Device, pasid: Pasid) {
+        if let Some(fault) = self.fault() {
+            fault.queue.forget(device.header().id(), pasid);
+        }
+    }
+
     /// Gives the user back. An automatic page table that nobody uses any more vanishes with it (§1.5).
     pub(crate) fn retire(self, state: &State) {
-        let automatic = match &self {
-            Self::Paging(hwpt) => hwpt.origin == Origin::Automatic,
-            Self::Nested(_) => false,
-        };
-        let id = self.id();
-        drop(self);
-        if automatic && !Fault::KeepAutomatic.is_on() {
-            state.destroy_if_idle(id);
+        let Self::Paging(held) = self else { return };
+        let hwpt = held.object().clone();
+        drop(held);
+        if hwpt.origin == Origin::Automatic && !Sabotage::KeepAutomatic.is_on() {
+            state.destroy_if_idle(&hwpt);
         }
     }
 }

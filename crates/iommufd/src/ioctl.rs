@@ -1,16 +1,20 @@
 //! The ioctl entry (§1): finds the command, gets the struct, runs the command, writes the struct back.
 
 mod call;
+mod data;
 mod dirty;
 mod hwpt;
 mod ioas;
 mod option;
+mod viommu;
 
 use std::sync::Arc;
 
 pub use call::{Call, Outcome};
 use swiommu_abi::command::{Command, CommandSet, Route, classify};
-use swiommu_abi::{UapiStruct, dirty as dirty_abi, hw_info, ioas as ioas_abi, option as option_abi};
+use swiommu_abi::{
+    UapiStruct, dirty as dirty_abi, hw_info, ioas as ioas_abi, option as option_abi,
+};
 use swiommu_addr::Hva;
 use swiommu_files::{Arg, Caller, Refusal};
 
@@ -75,6 +79,12 @@ fn run(call: &Call<'_>, command: &'static Command) -> Result<i32, Refusal> {
         swiommu_abi::hwpt::IOMMU_HWPT_ALLOC => typed(call, command, hwpt::alloc),
         dirty_abi::IOMMU_HWPT_SET_DIRTY_TRACKING => typed(call, command, dirty::set_tracking),
         dirty_abi::IOMMU_HWPT_GET_DIRTY_BITMAP => typed(call, command, dirty::get_bitmap),
+        swiommu_abi::fault::IOMMU_FAULT_QUEUE_ALLOC => typed(call, command, viommu::fault_queue),
+        swiommu_abi::viommu::IOMMU_VIOMMU_ALLOC => typed(call, command, viommu::viommu),
+        swiommu_abi::viommu::IOMMU_VDEVICE_ALLOC => typed(call, command, viommu::vdevice_alloc),
+        swiommu_abi::veventq::IOMMU_VEVENTQ_ALLOC => typed(call, command, viommu::veventq_alloc),
+        swiommu_abi::hw_queue::IOMMU_HW_QUEUE_ALLOC => typed(call, command, viommu::hw_queue_alloc),
+        swiommu_abi::invalidate::IOMMU_HWPT_INVALIDATE => typed(call, command, viommu::invalidate),
         hw_info::IOMMU_GET_HW_INFO => typed(call, command, hwpt::hw_info),
         _ => {
             let mut bytes = vec![0; command.full_size];

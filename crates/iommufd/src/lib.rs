@@ -14,6 +14,7 @@ mod context;
 mod device;
 mod driver;
 mod error;
+mod fault;
 mod file;
 mod graph;
 mod hwpt;
@@ -22,6 +23,7 @@ mod ioctl;
 mod object;
 mod state;
 mod vfio;
+mod viommu;
 
 pub use access::{AccessClient, AccessKind, Pinned, SoftwareAccess};
 pub use context::{Context, RlimitMode};

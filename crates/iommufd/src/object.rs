@@ -15,9 +15,11 @@ pub(crate) use table::{Reservation, Table};
 use crate::access::Access;
 use crate::device::Device;
 use crate::driver::DriverObject;
+use crate::fault::Fault;
 use crate::hwpt::{HwptNested, HwptPaging};
 use crate::ioas::Ioas;
 use crate::state::State;
+use crate::viommu::{HwQueue, Vdevice, Veventq, Viommu};
 
 /// Any object of a context.
 #[derive(Clone, Debug)]
@@ -27,6 +29,11 @@ pub(crate) enum Object {
     Nested(Arc<HwptNested>),
     Device(Arc<Device>),
     Access(Arc<Access>),
+    Fault(Arc<Fault>),
+    Viommu(Arc<Viommu>),
+    Vdevice(Arc<Vdevice>),
+    Veventq(Arc<Veventq>),
+    HwQueue(Arc<HwQueue>),
     Driver(Arc<DriverObject>),
 }
 
@@ -38,6 +45,11 @@ impl Object {
             Self::Nested(object) => object.header(),
             Self::Device(object) => object.header(),
             Self::Access(object) => object.header(),
+            Self::Fault(object) => object.header(),
+            Self::Viommu(object) => object.header(),
+            Self::Vdevice(object) => object.header(),
+            Self::Veventq(object) => object.header(),
+            Self::HwQueue(object) => object.header(),
             Self::Driver(object) => object.header(),
         }
     }
@@ -50,6 +62,11 @@ impl Object {
             Self::Nested(_) => HwptNested::NAME,
             Self::Device(_) => Device::NAME,
             Self::Access(_) => Access::NAME,
+            Self::Fault(_) => Fault::NAME,
+            Self::Viommu(_) => Viommu::NAME,
+            Self::Vdevice(_) => Vdevice::NAME,
+            Self::Veventq(_) => Veventq::NAME,
+            Self::HwQueue(_) => HwQueue::NAME,
             Self::Driver(_) => DriverObject::NAME,
         }
     }
@@ -62,7 +79,15 @@ impl Object {
                 ioas.unmap_everything();
             }
             Self::Paging(hwpt) => hwpt.teardown(),
-            Self::Nested(_) | Self::Device(_) | Self::Access(_) | Self::Driver(_) => {}
+            Self::Fault(fault) => fault.queue.forget_all(),
+            Self::Vdevice(vdevice) => vdevice.teardown(),
+            Self::Veventq(veventq) => veventq.teardown(),
+            Self::HwQueue(queue) => queue.teardown(),
+            Self::Viommu(_)
+            | Self::Nested(_)
+            | Self::Device(_)
+            | Self::Access(_)
+            | Self::Driver(_) => {}
         }
     }
 }
@@ -102,4 +127,9 @@ kind!(HwptPaging, Paging, "HWPT_PAGING");
 kind!(HwptNested, Nested, "HWPT_NESTED");
 kind!(Device, Device, "DEVICE");
 kind!(Access, Access, "ACCESS");
+kind!(Fault, Fault, "FAULT");
+kind!(Viommu, Viommu, "VIOMMU");
+kind!(Vdevice, Vdevice, "VDEVICE");
+kind!(Veventq, Veventq, "VEVENTQ");
+kind!(HwQueue, HwQueue, "HW_QUEUE");
 kind!(DriverObject, Driver, "SELFTEST");

@@ -8,7 +8,8 @@ use swiommu_iommu::GroupId;
 use swiommu_mem::PhysicalMemory;
 
 use crate::device::Group;
-use crate::object::{Object, ObjectId, Table};
+use crate::object::{Kind, Object, ObjectId, Table};
+use crate::viommu::Regions;
 
 /// Who pays for pinned memory (`IOMMU_OPTION_RLIMIT_MODE`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) rlimit_mode: Mutex<RlimitMode>,
     /// Held for writing by `CHANGE_PROCESS`, for reading by whatever makes an IOAS.
     pub(crate) ioas_creation: RwLock<()>,
+    /// What clients map of the context's file.
+    pub(crate) regions: Arc<Regions>,
     groups: Mutex<BTreeMap<GroupId, Weak<Group>>>,
     vfio_ioas: Mutex<Option<ObjectId>>,
 }
@@ -39,6 +42,7 @@ impl State {
             memory,
             rlimit_mode: Mutex::new(rlimit_mode),
             ioas_creation: RwLock::default(),
+            regions: Arc::default(),
             groups: Mutex::default(),
             vfio_ioas: Mutex::default(),
         })
@@ -72,9 +76,16 @@ impl State {
         }
     }
 
+    /// Destroys an object with the device that it belongs to. Its number is never given out again (§1.5).
+    pub(crate) fn entomb(&self, id: ObjectId) {
+        if let Some(object) = self.objects.entomb(id) {
+            object.teardown(self);
+        }
+    }
+
     /// Destroys an object now if nobody uses it; otherwise it lives on.
-    pub(crate) fn destroy_if_idle(&self, id: ObjectId) {
-        if let Ok(object) = self.objects.remove_idle(id) {
+    pub(crate) fn destroy_if_idle<T: Kind>(&self, object: &Arc<T>) {
+        if let Some(object) = self.objects.remove_if_idle(object) {
             object.teardown(self);
         }
     }

@@ -1,6 +1,7 @@
 //! Who pays for pinned memory, and how much they may pin.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
@@ -32,8 +33,10 @@ pub enum MemlockPolicy {
 #[derive(Debug)]
 pub struct Accounts {
     policy: MemlockPolicy,
-    /// Pages charged to each user ever seen.
-    users: RwLock<BTreeMap<Uid, AtomicU64>>,
+    /// Pages charged to the first user seen, who mostly is the only one.
+    first: OnceLock<(Uid, AtomicU64)>,
+    /// Pages charged to each of the others ever seen.
+    others: RwLock<BTreeMap<Uid, AtomicU64>>,
     /// Pages: the greatest total that any charge led to.
     high_water: AtomicU64,
     /// Pages: what the log last said that a host needs.
@@ -44,7 +47,8 @@ impl Accounts {
     pub(crate) fn new(policy: MemlockPolicy) -> Self {
         Self {
             policy,
-            users: RwLock::default(),
+            first: OnceLock::new(),
+            others: RwLock::default(),
             high_water: AtomicU64::new(0),
             reported: AtomicU64::new(0),
         }
@@ -52,11 +56,7 @@ impl Accounts {
 
     /// Bytes charged to `user` now, in [`Accounting::User`] mode.
     pub fn charged(&self, user: Uid) -> u64 {
-        let users = self.users.read();
-        let pages = users
-            .get(&user)
-            .map_or(0, |pages| pages.load(Ordering::Relaxed));
-        pages * PAGE.bytes()
+        self.with_user(user, |charged| charged.load(Ordering::Relaxed)) * PAGE.bytes()
     }
 
     /// The largest `RLIMIT_MEMLOCK`, in bytes, that any charge so far needed in order to succeed; 0 when nothing was charged.
@@ -148,10 +148,14 @@ impl Accounts {
     }
 
     fn with_user<T>(&self, user: Uid, act: impl FnOnce(&AtomicU64) -> T) -> T {
-        if let Some(charged) = self.users.read().get(&user) {
+        let (first, charged) = self.first.get_or_init(|| (user, AtomicU64::new(0)));
+        if *first == user {
             return act(charged);
         }
-        act(self.users.write().entry(user).or_default())
+        if let Some(charged) = self.others.read().get(&user) {
+            return act(charged);
+        }
+        act(self.others.write().entry(user).or_default())
     }
 }
 

@@ -124,12 +124,16 @@ impl<V: Value> ExtentMap<V> {
         mut new_value: impl FnMut(Piece<V>) -> Option<V>,
     ) {
         let (first, last) = range.clone().into_inner();
-        let pieces: SmallVec<[Piece<V>; 2]> = self.cover(range).collect();
-        if let [piece] = pieces[..]
-            && self.update_alone(piece, &mut new_value)
-        {
+        if let Some(piece) = self.single(first, last) {
+            match (piece.value, new_value(piece)) {
+                (None, None) => {}
+                (None, Some(value)) => self.fill(Extent { first, last, value }),
+                (Some(_), None) => self.remove(first),
+                (Some(_), Some(value)) => self.replace(Extent { first, last, value }),
+            }
             return;
         }
+        let pieces: SmallVec<[Piece<V>; 4]> = self.cover(range).collect();
         let mut tree = self.take_tree();
         split(&mut tree, first);
         if let Some(end) = last.checked_add(1) {
@@ -145,27 +149,69 @@ impl<V: Value> ExtentMap<V> {
         self.put_tree(tree);
     }
 
-    /// The update of a single piece that is the whole map before or after. Says whether it was one.
-    fn update_alone(
-        &mut self,
-        piece: Piece<V>,
-        new_value: &mut impl FnMut(Piece<V>) -> Option<V>,
-    ) -> bool {
-        let alone = match self {
-            Self::One(one) => one.first == piece.first && one.last == piece.last,
-            Self::Many(tree) => tree.is_none(),
+    /// The range as one piece, if it is exactly one extent or lies in a gap.
+    fn single(&self, first: u64, last: u64) -> Option<Piece<V>> {
+        let below = match self {
+            Self::One(one) => Some(*one).filter(|one| one.first <= last),
+            Self::Many(None) => None,
+            Self::Many(Some(tree)) => tree.range(..=last).next_back().map(as_extent),
         };
-        if alone {
-            *self = match new_value(piece) {
-                Some(value) => Self::One(Extent {
-                    first: piece.first,
-                    last: piece.last,
-                    value,
-                }),
-                None => Self::Many(None),
+        let value = match below {
+            Some(found) if found.last >= first => {
+                if (found.first, found.last) != (first, last) {
+                    return None;
+                }
+                Some(found.value)
+            }
+            _ => None,
+        };
+        Some(Piece { first, last, value })
+    }
+
+    /// Adds an extent in a gap.
+    fn fill(&mut self, mut new: Extent<V>) {
+        if self.is_empty() {
+            *self = Self::One(new);
+            return;
+        }
+        let mut tree = self.take_tree();
+        let end = new.last.saturating_add(1);
+        let mut neighbour = tree.range(..=end).next_back().map(as_extent);
+        if let Some(after) = neighbour.filter(|after| after.first > new.first) {
+            if new.is_continued_by(&after) {
+                tree.remove(&after.first);
+                new.last = after.last;
+            }
+            neighbour = tree.range(..new.first).next_back().map(as_extent);
+        }
+        if let Some(before) = neighbour.filter(|before| before.is_continued_by(&new)) {
+            new = Extent {
+                last: new.last,
+                ..before
             };
         }
-        alone
+        tree.insert(new.first, (new.last, new.value));
+        self.put_tree(tree);
+    }
+
+    /// Removes the extent that starts at `first`.
+    fn remove(&mut self, first: u64) {
+        if let Self::Many(Some(mut tree)) = std::mem::take(self) {
+            tree.remove(&first);
+            self.put_tree(tree);
+        }
+    }
+
+    /// Gives an existing extent another value.
+    fn replace(&mut self, new: Extent<V>) {
+        if let Self::One(one) = self {
+            *one = new;
+            return;
+        }
+        let mut tree = self.take_tree();
+        tree.insert(new.first, (new.last, new.value));
+        merge(&mut tree, new.first, new.last);
+        self.put_tree(tree);
     }
 
     #[expect(
@@ -179,16 +225,9 @@ impl<V: Value> ExtentMap<V> {
         }
     }
 
+    /// A tree stays a tree until it is empty: going back and forth would allocate each time.
     fn put_tree(&mut self, tree: Box<Tree<V>>) {
-        *self = match tree.len() {
-            0 => Self::Many(None),
-            1 => tree
-                .iter()
-                .next()
-                .map(as_extent)
-                .map_or(Self::Many(None), Self::One),
-            _ => Self::Many(Some(tree)),
-        };
+        *self = Self::Many(Some(tree).filter(|tree| !tree.is_empty()));
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use swiommu_addr::{Hva, HvaRange, PaRange, PageSize};
 
-use crate::Locked;
+use crate::{Locked, Runs};
 
 /// The identity of an address space (the kernel's `mm`): never reused in the life of a [`crate::PhysicalMemory`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -83,6 +83,14 @@ pub trait AddressSpace: Send + Sync + fmt::Debug {
     /// # Errors
     /// The first page that cannot be used for `access`.
     fn resolve(&self, pages: HvaRange, access: Access) -> Result<Vec<Run>, Fault>;
+
+    /// As [`Self::resolve`], for callers who expect a single run.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    fn resolve_runs(&self, pages: HvaRange, access: Access) -> Result<Runs, Fault> {
+        Ok(self.resolve(pages, access)?.into())
+    }
 
     /// Whether the address space still has users (§3.10: `false` after exit or exec).
     fn is_alive(&self) -> bool;

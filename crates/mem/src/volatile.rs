@@ -93,6 +93,11 @@ const STRING_LEN: usize = 256;
 ///
 /// # Safety
 /// The `into.len()` bytes from `from` are mapped and readable, and Rust holds no reference to them.
+#[inline]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "the words start at an aligned address"
+)]
 pub(crate) unsafe fn copy_out(from: *const u8, into: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if into.len() >= STRING_LEN {
@@ -101,11 +106,18 @@ pub(crate) unsafe fn copy_out(from: *const u8, into: &mut [u8]) {
         unsafe { copy_string(from, into.as_mut_ptr(), into.len()) };
         return;
     }
-    let mut done = 0;
-    while done < into.len() {
-        let rest = &mut into[done..];
-        // SAFETY: at most `rest.len()` more bytes are read, which the caller says are readable.
-        done += unsafe { read_word(from.add(done), rest) };
+    let (head, rest) = into.split_at_mut(from.align_offset(8).min(into.len()));
+    let (words, tail) = rest.as_chunks_mut();
+    // SAFETY: head, words and tail together are as long as what the caller says is readable; the words are aligned by the
+    // choice of the head's length.
+    unsafe {
+        let from = read_bytes(from, head);
+        let mut from = from.cast::<u64>();
+        for word in words {
+            *word = from.read_volatile().to_ne_bytes();
+            from = from.add(1);
+        }
+        read_bytes(from.cast(), tail);
     }
 }
 
@@ -113,6 +125,11 @@ pub(crate) unsafe fn copy_out(from: *const u8, into: &mut [u8]) {
 ///
 /// # Safety
 /// The `from.len()` bytes from `to` are mapped and writable, and Rust holds no reference to them.
+#[inline]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "the words start at an aligned address"
+)]
 pub(crate) unsafe fn copy_in(to: *mut u8, from: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     if from.len() >= STRING_LEN {
@@ -120,10 +137,17 @@ pub(crate) unsafe fn copy_in(to: *mut u8, from: &[u8]) {
         unsafe { copy_string(from.as_ptr(), to, from.len()) };
         return;
     }
-    let mut done = 0;
-    while done < from.len() {
-        // SAFETY: at most the rest of `from` is written, which the caller says is writable.
-        done += unsafe { write_word(to.add(done), &from[done..]) };
+    let (head, rest) = from.split_at(to.align_offset(8).min(from.len()));
+    let (words, tail) = rest.as_chunks();
+    // SAFETY: as in `copy_out`, for writing.
+    unsafe {
+        let to = write_bytes(to, head);
+        let mut to = to.cast::<u64>();
+        for word in words {
+            to.write_volatile(u64::from_ne_bytes(*word));
+            to = to.add(1);
+        }
+        write_bytes(to.cast(), tail);
     }
 }
 
@@ -143,56 +167,61 @@ unsafe fn copy_string(from: *const u8, to: *mut u8, len: usize) {
 
 /// The largest naturally aligned word at `address` that is not longer than `limit` bytes.
 fn word_len(address: *const u8, limit: usize) -> usize {
-    let aligned = 1 << address.addr().trailing_zeros().min(3);
-    let fitting = 1 << limit.ilog2().min(3);
+    let aligned = 1 << address.addr().trailing_zeros().min(2);
+    let fitting = 1 << limit.ilog2().min(2);
     usize::min(aligned, fitting)
 }
 
-/// Reads one word; returns its length.
+/// Reads fewer than 8 bytes, in words as large as possible; returns where they end.
 ///
 /// # Safety
-/// `into` is not empty, and as many bytes are readable at `from`.
+/// As many bytes are readable at `from`.
 #[expect(
     clippy::cast_ptr_alignment,
     reason = "`word_len` looks at the alignment"
 )]
-unsafe fn read_word(from: *const u8, into: &mut [u8]) -> usize {
-    let len = word_len(from, into.len());
-    // SAFETY: `len` bytes are readable, and `from` is aligned to `len`.
-    unsafe {
-        match len {
-            8 => into[..8].copy_from_slice(&from.cast::<u64>().read_volatile().to_ne_bytes()),
-            4 => into[..4].copy_from_slice(&from.cast::<u32>().read_volatile().to_ne_bytes()),
-            2 => into[..2].copy_from_slice(&from.cast::<u16>().read_volatile().to_ne_bytes()),
-            _ => into[0] = from.read_volatile(),
+unsafe fn read_bytes(mut from: *const u8, mut into: &mut [u8]) -> *const u8 {
+    while !into.is_empty() {
+        let (word, rest) = into.split_at_mut(word_len(from, into.len()));
+        // SAFETY: the word lies in what is readable, and `from` is aligned to its length.
+        unsafe {
+            match word.len() {
+                4 => word.copy_from_slice(&from.cast::<u32>().read_volatile().to_ne_bytes()),
+                2 => word.copy_from_slice(&from.cast::<u16>().read_volatile().to_ne_bytes()),
+                _ => word[0] = from.read_volatile(),
+            }
+            from = from.add(word.len());
         }
+        into = rest;
     }
-    len
+    from
 }
 
-/// Writes one word; returns its length.
+/// Writes fewer than 8 bytes, in words as large as possible; returns where they end.
 ///
 /// # Safety
-/// `from` is not empty, and as many bytes are writable at `to`.
+/// As many bytes are writable at `to`.
 #[expect(
     clippy::cast_ptr_alignment,
     reason = "`word_len` looks at the alignment"
 )]
-unsafe fn write_word(to: *mut u8, from: &[u8]) -> usize {
-    let len = word_len(to, from.len());
-    // SAFETY: `len` bytes are writable, and `to` is aligned to `len`.
-    unsafe {
-        if let (8, Some(bytes)) = (len, from.first_chunk()) {
-            to.cast::<u64>().write_volatile(u64::from_ne_bytes(*bytes));
-        } else if let (4, Some(bytes)) = (len, from.first_chunk()) {
-            to.cast::<u32>().write_volatile(u32::from_ne_bytes(*bytes));
-        } else if let (2, Some(bytes)) = (len, from.first_chunk()) {
-            to.cast::<u16>().write_volatile(u16::from_ne_bytes(*bytes));
-        } else {
-            to.write_volatile(from[0]);
+unsafe fn write_bytes(mut to: *mut u8, mut from: &[u8]) -> *mut u8 {
+    while !from.is_empty() {
+        let (word, rest) = from.split_at(word_len(to, from.len()));
+        // SAFETY: the word lies in what is writable, and `to` is aligned to its length.
+        unsafe {
+            match *word {
+                [a, b, c, d] => to
+                    .cast::<u32>()
+                    .write_volatile(u32::from_ne_bytes([a, b, c, d])),
+                [a, b] => to.cast::<u16>().write_volatile(u16::from_ne_bytes([a, b])),
+                _ => to.write_volatile(word[0]),
+            }
+            to = to.add(word.len());
         }
+        from = rest;
     }
-    len
+    to
 }
 
 /// A number of bytes, or an address, as the host counts: hosts have 64 bits.
@@ -209,7 +238,7 @@ mod tests {
     fn copies_every_alignment_and_length() {
         for offset in 0..9 {
             for len in (0..40).chain([255, 256, 257, 1000]) {
-                let source: Vec<u8> = (0..len).map(|n| (n % 251) as u8 + 1).collect();
+                let source: Vec<u8> = (1..=251).cycle().take(len).collect();
                 let mut shared = vec![0_u8; offset + len + 9];
                 let mut back = vec![0_u8; len];
                 let start = shared.as_mut_ptr();

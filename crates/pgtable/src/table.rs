@@ -117,8 +117,11 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         self.aperture
     }
 
-    /// Where a walk begins now. In formats whose root grows, a [`map`](Self::map) can change it, by one atomic store; the
-    /// old root stays a valid table of what was mapped when it was the root.
+    /// Where a walk begins now.
+    ///
+    /// In formats whose root grows, a [`map`](Self::map) can change it, by one atomic store. The old root is then a table
+    /// below the new one, and a walk that begins there finds what it always found. Hardware is told the new root when the
+    /// map returns.
     #[inline]
     pub fn root(&self) -> Root {
         Root::unpack(self.root.load(Ordering::Acquire))

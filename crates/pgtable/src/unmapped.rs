@@ -124,7 +124,8 @@ impl<F: Format> DetachedTables<F> {
     }
 
     /// Gives the tables back to `memory`, the one that they came from. Every walk that began before they were taken out must
-    /// have ended.
+    /// have ended; and since a former [`root`](crate::PageTable::root) can be among them, walks that begin later must
+    /// begin at the current one.
     pub fn free<M: TableMemory>(self, memory: &M) {
         let tree = Tree {
             format: self.format,

@@ -25,10 +25,17 @@ const MOST: u64 = 16 << 20;
 /// The file behind the descriptor of an access.
 #[derive(Debug)]
 struct AccessFile {
-    // Declared in the order of release: the pins, the access, the context.
     pins: Arc<Pins>,
+    // Declared in the order of release: the access, then the context.
     access: SoftwareAccess,
     _context: Arc<Context>,
+}
+
+impl Drop for AccessFile {
+    /// Unpins while an unmap can still ask for it.
+    fn drop(&mut self) {
+        self.pins.clear();
+    }
 }
 
 impl File for AccessFile {

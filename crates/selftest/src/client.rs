@@ -19,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access;
+mod dirty;
 mod host;
 mod hwpt;
 mod ioas;
@@ -32,9 +34,11 @@ use swiommu_abi::{Errno, UapiStruct};
 use swiommu_files::{Arg, FdNumber, File, Refusal};
 use swiommu_iommufd::{Context, ContextFile};
 
+pub use access::{Access, CopyPath};
+pub use dirty::Dirtied;
 pub use host::{Buffer, Host, Process};
 pub use hwpt::{HwInfo, HwptData};
-pub use test_cmd::{Access, CopyPath, Device, Dirtied};
+pub use test_cmd::Device;
 
 /// What a call yields, or why it failed.
 pub type Result<T> = std::result::Result<T, Refusal>;

@@ -17,6 +17,12 @@ pub enum Error {
     /// `EFAULT`: the caller's memory cannot be reached (`ENOMEM` when we have no address for it).
     #[error(transparent)]
     Memory(#[from] Fault),
+    /// The driver refused.
+    #[error(transparent)]
+    Driver(swiommu_iommu::DriverError),
+    /// `ENOENT`: a device that no guest knows.
+    #[error("device {0} is not attached through a vIOMMU")]
+    NoGuest(ObjectId),
     /// `EOPNOTSUPP`: an operation that there is not, or that is not served.
     #[error("the operation {0:?} is not served")]
     Op(IommuTestOp),
@@ -134,7 +140,8 @@ impl Error {
     pub fn errno(&self) -> Errno {
         match self {
             Self::Iommufd(error) => error.errno(),
-            Self::NoPin(_) => Errno::ENOENT,
+            Self::Driver(error) => error.errno,
+            Self::NoPin(_) | Self::NoGuest(_) => Errno::ENOENT,
             Self::OtherPinCount { .. } => Errno::EIO,
             Self::TooLong(_) | Self::NoDescriptor(_) | Self::Memory(Fault::Exhausted) => {
                 Errno::ENOMEM

@@ -18,8 +18,8 @@
 //! | 10 | `MOCK_DOMAIN_REPLACE` | served |
 //! | 13 | `DIRTY` | served |
 //! | 14, 16 | `MD_CHECK_IOTLB`, `DEV_CHECK_CACHE` | served |
-//! | 15 | `TRIGGER_IOPF` | `EOPNOTSUPP`: there are no fault queues |
-//! | 17 | `TRIGGER_VEVENT` | `EOPNOTSUPP`: there are no vIOMMUs |
+//! | 15 | `TRIGGER_IOPF` | served |
+//! | 17 | `TRIGGER_VEVENT` | served |
 //! | 18 to 21 | `PASID_ATTACH`, `PASID_REPLACE`, `PASID_DETACH`, `PASID_CHECK_HWPT` | served |
 //! | 22, 23 | `DMABUF_GET`, `DMABUF_REVOKE` | `EOPNOTSUPP`: there are no dma-bufs |
 //!
@@ -36,11 +36,13 @@ mod dirty;
 mod domain;
 mod endpoint;
 mod error;
+mod events;
 mod memory;
 mod nested;
 mod pasid;
 mod selftest;
 mod unit;
+mod viommu;
 
 pub use domain::MockDomain;
 pub use endpoint::MockEndpoint;
@@ -48,3 +50,4 @@ pub use error::Error;
 pub use nested::MockNestedDomain;
 pub use selftest::Selftest;
 pub use unit::MockUnit;
+pub use viommu::MockViommu;

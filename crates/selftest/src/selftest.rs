@@ -16,7 +16,7 @@ use swiommu_mem::PhysicalMemory;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::memory::iova_range;
-use crate::{Error, MockEndpoint, MockUnit, access, check, device, dirty, pasid};
+use crate::{Error, MockEndpoint, MockUnit, access, check, device, dirty, events, pasid};
 
 /// The first group of a mock device; below are those of other models.
 const FIRST_GROUP: u64 = 1 << 32;
@@ -90,6 +90,8 @@ impl Selftest {
             IommuTestOp::ACCESS_REPLACE_IOAS => access::replace_ioas(call, cmd),
             IommuTestOp::SET_TEMP_MEMORY_LIMIT => self.set_batch_limit(cmd),
             IommuTestOp::DIRTY => dirty::dirty(call, cmd),
+            IommuTestOp::TRIGGER_IOPF => events::page_request(call, cmd),
+            IommuTestOp::TRIGGER_VEVENT => events::virtual_event(call, cmd),
             IommuTestOp::PASID_ATTACH => pasid::attach(call, cmd),
             IommuTestOp::PASID_REPLACE => pasid::replace(call, cmd),
             IommuTestOp::PASID_DETACH => pasid::detach(call, cmd),

@@ -6,20 +6,21 @@ use swiommu_abi::Errno;
 use swiommu_abi::hw_info::IommuHwInfoType;
 use swiommu_abi::mock::{
     IOMMU_HW_INFO_SELFTEST_REGVAL, IOMMU_HW_INFO_TYPE_SELFTEST, IOMMU_HWPT_DATA_SELFTEST,
-    IommuHwptSelftest, IommuTestHwInfo, MOCK_APERTURE_LAST, MOCK_APERTURE_START,
-    MOCK_HUGE_PAGE_SIZE, MockIommupt,
+    IOMMU_VIOMMU_TYPE_SELFTEST, IommuHwptSelftest, IommuTestHwInfo, MOCK_APERTURE_LAST,
+    MOCK_APERTURE_START, MOCK_HUGE_PAGE_SIZE, MockIommupt,
 };
 use swiommu_addr::{Iova, IovaRange, PageSizes};
 use swiommu_iommu::{
     DomainFeatures, DriverError, Endpoint, EndpointFeatures, Epochs, HwInfo, NestedDomain,
     NestedRequest, PagingDomain, PagingFlags, PagingRequest, TableDomain, Tables, Unit, UserData,
+    Viommu, ViommuRequest,
 };
 use swiommu_mem::{PAGE, PhysicalMemory};
 use swiommu_pgtable::PageTable;
 use swiommu_pgtable::fmt::MockAmdv1;
 use zerocopy::IntoBytes;
 
-use crate::{MockDomain, MockNestedDomain};
+use crate::{MockDomain, MockNestedDomain, MockViommu};
 
 /// Whose domains the mock's are.
 pub(crate) const DRIVER: &str = "mock";
@@ -110,9 +111,30 @@ impl Unit for MockUnit {
         parent: &Arc<dyn PagingDomain>,
         request: &NestedRequest<'_>,
     ) -> Result<Arc<dyn NestedDomain>, DriverError> {
-        only(request.flags, PagingFlags::PASID)?;
-        let config = config(request.data)?;
-        Ok(Arc::new(MockNestedDomain::new(parent, config.iotlb)))
+        let config = nested_config(request)?;
+        Ok(Arc::new(MockNestedDomain::new(parent, None, config.iotlb)))
+    }
+
+    fn check_viommu_type(
+        &self,
+        _endpoint: &dyn Endpoint,
+        viommu_type: u32,
+    ) -> Result<(), DriverError> {
+        if viommu_type == IOMMU_VIOMMU_TYPE_SELFTEST.0 {
+            return Ok(());
+        }
+        Err(DriverError::unsupported(format!(
+            "the mock has no vIOMMUs of type {viommu_type:#x}"
+        )))
+    }
+
+    fn alloc_viommu(
+        &self,
+        _endpoint: &dyn Endpoint,
+        parent: &Arc<dyn PagingDomain>,
+        request: &ViommuRequest<'_>,
+    ) -> Result<Arc<dyn Viommu>, DriverError> {
+        Ok(MockViommu::new(parent, request)?)
     }
 }
 
@@ -144,6 +166,12 @@ fn features(flags: PagingFlags) -> DomainFeatures {
         flags.contains(PagingFlags::DIRTY_TRACKING),
     );
     features
+}
+
+/// What a nested domain is made from, on a nesting parent or on a virtual IOMMU.
+pub(crate) fn nested_config(request: &NestedRequest<'_>) -> Result<IommuHwptSelftest, DriverError> {
+    only(request.flags, PagingFlags::PASID)?;
+    config(request.data)
 }
 
 /// Reads the driver's part of an allocation, of which the first field alone will do.

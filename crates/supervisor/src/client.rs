@@ -9,8 +9,9 @@ use swiommu_abi::Errno;
 use swiommu_files::{
     Caller, Capability, Descriptor, FdNumber, File, InstallFlags, OpenFlags, Task,
 };
-use swiommu_mem::AddressSpace;
+use swiommu_mem::{AddressSpace, FileId, FileRange};
 
+use crate::mappings;
 use crate::calls::Service;
 use crate::config::CapabilitySource;
 use crate::errno::errno;
@@ -145,6 +146,10 @@ impl Caller for Client<'_> {
             Some(served) => Ok(Descriptor::Served(served.file)),
             None => self.duplicate(fd),
         }
+    }
+
+    fn maps(&self, file: FileId, bytes: FileRange) -> bool {
+        mappings::is_mapped(file, bytes)
     }
 
     fn install(&self, file: Arc<dyn File>, flags: InstallFlags) -> Result<FdNumber, Errno> {

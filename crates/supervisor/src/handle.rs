@@ -1,6 +1,6 @@
 //! A node opened with `O_PATH`.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use swiommu_abi::Errno;
@@ -17,7 +17,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn new(path: PathBuf, node: Arc<dyn Node>) -> Self {
+    pub(crate) fn new(path: &Path, node: Arc<dyn Node>) -> Self {
         Self {
             name: path.to_string_lossy().into_owned(),
             node,

@@ -87,7 +87,7 @@ impl Listener {
     pub(crate) fn new(fd: OwnedFd) -> Self {
         let listener = Self {
             fd,
-            polls: crate::probe::kernel_release() < (6, 11),
+            polls: crate::probe::release() < (6, 11),
         };
         // SAFETY: the request takes its flags by value and touches no memory.
         let synchronous = unsafe {

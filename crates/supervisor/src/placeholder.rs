@@ -76,6 +76,13 @@ impl Placeholder {
         Ok(Self { fd, identity })
     }
 
+    /// A placeholder that is a file's own memory, already sized and sealed.
+    pub(crate) fn of(memory: BorrowedFd<'_>, flags: OpenFlags) -> Result<Self> {
+        let fd = reopen(memory, flags)?;
+        let identity = Identity::of(fd.as_fd())?;
+        Ok(Self { fd, identity })
+    }
+
     pub(crate) fn identity(&self) -> Identity {
         self.identity
     }

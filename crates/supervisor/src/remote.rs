@@ -3,51 +3,91 @@
 // UNSAFETY: process_vm_readv(2) and process_vm_writev(2) take raw vectors.
 #![expect(unsafe_code, reason = "see above")]
 
+use std::ptr;
+
 use swiommu_abi::Errno;
-use swiommu_addr::{Address, Hva, PageSize};
+use swiommu_addr::{Address, Hva};
 
 /// The longest path, with its NUL (`PATH_MAX`).
 const PATH_MAX: usize = 4096;
 
-/// How much is read at once to find a path's end: nearly all paths are shorter.
-const PATH_CHUNK: usize = 256;
+/// How much of a path is read at first: nearly all are shorter.
+const CHUNK: usize = 256;
+
+/// Each page may be mapped or not.
+const PAGE: usize = 4096;
 
 /// A path of a client.
 pub(crate) struct RemotePath {
-    room: [u8; PATH_MAX],
+    short: [u8; CHUNK],
+    /// Where the path is if it does not fit into `short`.
+    long: Vec<u8>,
     length: usize,
 }
 
 impl RemotePath {
-    /// Reads a path, as `open(2)` and its kin take it, without its NUL.
+    /// Reads a path, as `open(2)` and its kin take it, without its NUL. One system call for a short path.
     ///
     /// # Errors
     /// `EFAULT` when it is not all readable, `ENAMETOOLONG` when it has no end.
     pub(crate) fn read(tid: i32, from: Hva) -> Result<Self, Errno> {
         let mut path = Self {
-            room: [0; PATH_MAX],
+            short: [0; CHUNK],
+            long: Vec::new(),
             length: 0,
         };
-        let mut chunk = PATH_CHUNK;
-        while path.length < PATH_MAX {
-            let at = from.wrapping_add(path.length as u64);
-            let to_page_end = PageSize::SIZE_4K.bytes() - at.offset_in(PageSize::SIZE_4K);
-            let end = (path.length + chunk.min(to_page_end as usize)).min(PATH_MAX);
-            let piece = &mut path.room[path.length..end];
-            read(tid, at, piece)?;
-            if let Some(nul) = piece.iter().position(|byte| *byte == 0) {
-                path.length += nul;
-                return Ok(path);
-            }
-            path.length = end;
-            chunk = PATH_MAX;
+        let read = read_some(tid, from, &mut path.short)?;
+        if let Some(length) = end(&path.short[..read]) {
+            path.length = length;
+            return Ok(path);
         }
-        Err(Errno::ENAMETOOLONG)
+        if read < CHUNK {
+            return Err(Errno::EFAULT);
+        }
+        path.long.resize(PATH_MAX, 0);
+        let read = read_some(tid, from, &mut path.long)?;
+        match end(&path.long[..read]) {
+            Some(length) => path.length = length,
+            None if read < PATH_MAX => return Err(Errno::EFAULT),
+            None => return Err(Errno::ENAMETOOLONG),
+        }
+        Ok(path)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.room[..self.length]
+        let room = if self.long.is_empty() {
+            &self.short[..]
+        } else {
+            &self.long
+        };
+        &room[..self.length]
     }
+}
+
+fn end(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == 0)
+}
+
+/// Copies memory of a thread's process out, at most a page, up to the first page that cannot be read. At least one byte, or
+/// `EFAULT`.
+fn read_some(tid: i32, from: Hva, into: &mut [u8]) -> Result<usize, Errno> {
+    let local = libc::iovec {
+        iov_base: into.as_mut_ptr().cast(),
+        iov_len: into.len(),
+    };
+    // One vector a page: the kernel stops between vectors.
+    let first = into.len().min(PAGE - pointer(from).addr() % PAGE);
+    let remote = [
+        vector(from, first),
+        vector(from.wrapping_add(first as u64), into.len() - first),
+    ];
+    // SAFETY: the kernel writes at most `iov_len` bytes to the local vector, which is a live exclusive slice of that length; the
+    // remote addresses are only looked up in the other process.
+    let copied = unsafe { libc::process_vm_readv(tid, &raw const local, 1, remote.as_ptr(), 2, 0) };
+    usize::try_from(copied)
+        .ok()
+        .filter(|copied| *copied > 0)
+        .ok_or(Errno::EFAULT)
 }
 
 /// Copies memory of a thread's process out. All, or `EFAULT`.
@@ -80,9 +120,18 @@ pub(crate) fn write(tid: i32, to: Hva, from: &[u8]) -> Result<(), Errno> {
 
 fn vector(at: Hva, len: usize) -> libc::iovec {
     libc::iovec {
-        iov_base: std::ptr::without_provenance_mut(at.get() as usize),
+        iov_base: pointer(at),
         iov_len: len,
     }
+}
+
+/// The address as system calls take it; it means nothing in this process.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a usize has 64 bits on x86-64"
+)]
+fn pointer(at: Hva) -> *mut libc::c_void {
+    ptr::without_provenance_mut(at.get() as usize)
 }
 
 fn complete(copied: isize, wanted: usize) -> Result<(), Errno> {

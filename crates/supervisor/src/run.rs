@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal,
-    set_child_subreaper,
+    Pid, PidfdFlags, Resource, Signal, getpid, getrlimit, kill_process, pidfd_open,
+    pidfd_send_signal, set_child_subreaper, setrlimit,
 };
 
 use crate::calls::{HostFiles, Service};
@@ -26,6 +27,10 @@ use crate::probe;
 use crate::signals::{Arrived, Signals};
 use crate::table::Table;
 use crate::threads::Threads;
+use crate::waiting::timespec;
+
+/// How long what is kept of dead processes may stay after they closed a file: many die together.
+const SWEEP_DELAY: Duration = Duration::from_millis(100);
 
 /// Runs the program until it and everything it started has ended, and says how the first process ended.
 ///
@@ -46,6 +51,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         new_privileges: config.new_privileges,
         mask: signals.before(),
     })?;
+    raise_descriptor_limit();
     let first = First::meet(&tree, &config.program)?;
     let table = Table::new()?;
     let service = Arc::new(Service {
@@ -104,6 +110,13 @@ impl First {
     }
 }
 
+/// Every client thread and process costs us descriptors. The program has been forked by now, and keeps its own limit.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 fn failure(stage: Stage, errno: i32, program: &OsString) -> Error {
     let cause = io::Error::from_raw_os_error(errno);
     match (stage, errno) {
@@ -116,7 +129,7 @@ fn failure(stage: Stage, errno: i32, program: &OsString) -> Error {
         },
         (Stage::Filter, libc::EBUSY) => Error::Nested,
         (Stage::Filter, libc::EINVAL | libc::ENOSYS) => Error::NoNotifications {
-            release: probe::kernel_release_name(),
+            release: probe::release_name(),
         },
         (Stage::Filter, _) => Error::host("cannot install a seccomp filter")(cause),
         (Stage::Fork, _) => Error::host("cannot start a process")(cause),
@@ -137,18 +150,25 @@ struct Supervision<'a> {
 
 impl Supervision<'_> {
     fn go_on(mut self) -> Result<Outcome, Error> {
+        let mut sweep: Option<Instant> = None;
         loop {
             let mut fds = [
                 PollFd::new(self.tree.control(), PollFlags::IN),
                 PollFd::new(self.signals, PollFlags::IN),
                 PollFd::new(&self.service.table, PollFlags::IN),
             ];
-            if poll(&mut fds, None).is_err() {
+            let patience = sweep.map(|due| timespec(due.saturating_duration_since(Instant::now())));
+            if poll(&mut fds, patience.as_ref()).is_err() {
                 continue;
             }
             let [control, signals, releases] = fds.map(|fd| !fd.revents().is_empty());
             if releases {
                 self.service.table.complete_releases();
+                // The last close may have been a death.
+                sweep.get_or_insert_with(|| Instant::now() + SWEEP_DELAY);
+            }
+            if sweep.take_if(|due| *due <= Instant::now()).is_some() {
+                self.service.threads.forget_dead();
             }
             if signals {
                 while let Some(arrived) = self.signals.next() {
@@ -175,13 +195,13 @@ impl Supervision<'_> {
 
     /// The guardian is gone: because nothing is left to guard, or because it was killed.
     fn end(self) -> Result<Outcome, Error> {
-        match (self.tree.guardian_ended_well(), self.outcome) {
-            (true, Some(outcome)) => Ok(outcome),
-            _ => {
-                kill_children();
-                Err(Error::GuardianDied)
-            }
+        if self.tree.guardian_ended_well()
+            && let Some(outcome) = self.outcome
+        {
+            return Ok(outcome);
         }
+        kill_children();
+        Err(Error::GuardianDied)
     }
 
     /// Passes a signal on to the first process. `false` when that has ended, and the signal asks for the end of the rest.
@@ -198,7 +218,6 @@ impl Supervision<'_> {
             return true;
         }
         tracing::debug!(signal = arrived.signal, "passed on");
-        // SAFETY-free: numbers that signalfd reports are signals.
         if let Some(signal) = Signal::from_named_raw(arrived.signal) {
             let _ = pidfd_send_signal(self.client, signal);
         }

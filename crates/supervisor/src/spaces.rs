@@ -24,6 +24,9 @@ pub trait Spaces: Send + Sync + fmt::Debug {
     /// Called before an `exit_group` of this process continues.
     fn exiting(&self, pid: i32);
 
+    /// Called when processes may have been killed.
+    fn forget_dead(&self);
+
     /// Called before the process gives memory back.
     fn detach(&self, pid: i32, range: HvaRange, cause: DetachCause);
 }
@@ -34,11 +37,7 @@ impl Spaces for Processes {
     }
 
     fn known(&self, pid: i32) -> Option<Arc<dyn AddressSpace>> {
-        let process = self
-            .live()
-            .into_iter()
-            .find(|process| process.pid() == pid)?;
-        Some(process)
+        Some(Processes::known(self, pid)?)
     }
 
     fn execing(&self, pid: i32) {
@@ -49,9 +48,13 @@ impl Spaces for Processes {
         Processes::exiting(self, pid);
     }
 
+    fn forget_dead(&self) {
+        Processes::forget_dead(self);
+    }
+
     fn detach(&self, pid: i32, range: HvaRange, cause: DetachCause) {
-        for process in self.live().iter().filter(|process| process.pid() == pid) {
-            Process::detach(process, range, cause);
+        if let Some(process) = Processes::known(self, pid) {
+            Process::detach(&process, range, cause);
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::placeholder::{Identity, Placeholder, link};
 const CLOSE: WatchFlags = WatchFlags::CLOSE_WRITE.union(WatchFlags::CLOSE_NOWRITE);
 
 /// Events of a file: its close, and the end of its watch.
-const EVENTS_PER_FILE: usize = 2;
+pub(crate) const EVENTS_PER_FILE: usize = 2;
 
 /// A served file that a client holds open.
 #[derive(Clone, Debug)]
@@ -68,7 +68,11 @@ impl Table {
 
     /// Enters a file under a new placeholder. It is released when all copies of the placeholder are closed, ours too.
     pub(crate) fn add(&self, file: Arc<dyn File>, flags: OpenFlags) -> Result<Placeholder, Errno> {
-        let placeholder = Placeholder::new(file.name(), &file.regions(), flags).map_err(errno)?;
+        let placeholder = match file.memory() {
+            Some(memory) => Placeholder::of(memory, flags),
+            None => Placeholder::new(file.name(), &file.regions(), flags),
+        };
+        let placeholder = placeholder.map_err(errno)?;
         let mut open = self.open.write();
         if open.files.len() >= self.limit {
             tracing::warn!(

@@ -14,6 +14,7 @@ use swiommu_mem::{AddressSpace, DetachCause};
 
 use crate::errno::errno;
 use crate::listener::{Listener, Notification};
+use crate::paths::Owner;
 use crate::placeholder::Identity;
 use crate::spaces::Spaces;
 
@@ -31,7 +32,7 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    pub(crate) fn open(tid: i32) -> Result<Self, Errno> {
+    fn open(tid: i32) -> Result<Self, Errno> {
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptors =
             open(format!("/proc/{tid}/fd"), directory, Mode::empty()).map_err(errno)?;
@@ -76,8 +77,23 @@ impl Thread {
         Ok(link.map_err(errno)?.into_bytes())
     }
 
+    /// The thread that a directory of `/proc` is about, which this thread names.
+    pub(crate) fn owner(self: &Arc<Self>, owner: Owner) -> Option<Arc<Self>> {
+        let number = match owner {
+            Owner::Thread => self.tid,
+            Owner::Process => self.pid().ok()?,
+            Owner::Number(number) if self.numbers_threads_as_we_do() => number,
+            Owner::Number(_) => return None,
+        };
+        if number == self.tid {
+            Some(self.clone())
+        } else {
+            Self::open(number).ok().map(Arc::new)
+        }
+    }
+
     /// Whether the thread is in our PID namespace, so that the numbers that it uses mean the same to us.
-    pub(crate) fn numbers_threads_as_we_do(&self) -> bool {
+    fn numbers_threads_as_we_do(&self) -> bool {
         let ours = readlinkat(rustix::fs::CWD, c"/proc/self/ns/pid", Vec::new());
         ours.is_ok_and(|ours| {
             self.link("ns/pid")
@@ -210,6 +226,9 @@ impl Threads {
         let Ok(pid) = thread.pid() else { return };
         self.spaces.execing(pid);
         let mut known = self.known.lock();
+        if known.executing.len() >= LIMIT {
+            known.executing.retain(|&pid, &mut tid| has_task(pid, tid));
+        }
         known.executing.insert(pid, thread.tid);
         known.forget(pid);
     }
@@ -221,12 +240,31 @@ impl Threads {
         self.known.lock().forget(pid);
     }
 
+    /// Gives up what is kept of threads and processes that are gone.
+    pub(crate) fn forget_dead(&self) {
+        let mut gone: Vec<_> = self.known.lock().threads.values().cloned().collect();
+        gone.retain(|thread| !thread.is_alive());
+        self.known
+            .lock()
+            .threads
+            .retain(|_, thread| !gone.iter().any(|gone| Arc::ptr_eq(gone, thread)));
+        self.spaces.forget_dead();
+    }
+
     fn recall(&self, tid: i32) -> Option<Arc<Thread>> {
         self.known.lock().threads.get(&tid).cloned()
     }
 
     fn meet(&self, listener: &Listener, notification: &Notification) -> Result<Arc<Thread>, Errno> {
-        let thread = Arc::new(Thread::open(notification.tid)?);
+        let thread = match Thread::open(notification.tid) {
+            Err(Errno::EMFILE | Errno::ENFILE) => {
+                tracing::warn!("too few descriptors: forgetting what is known of threads");
+                self.known.lock().threads.clear();
+                Thread::open(notification.tid)?
+            }
+            other => other?,
+        };
+        let thread = Arc::new(thread);
         // While the thread waits, its number has not been given to another.
         if !listener.is_waiting(notification.id) {
             return Err(Errno::ESRCH);
@@ -249,8 +287,7 @@ impl Known {
             return true;
         };
         // The thread that called execve calls again, or is gone: it has returned, or the process runs the new program.
-        let over = executing == thread.tid
-            || rustix::fs::access(format!("/proc/{pid}/task/{executing}"), Access::EXISTS).is_err();
+        let over = executing == thread.tid || !has_task(pid, executing);
         if over {
             self.executing.remove(&pid);
         }
@@ -271,4 +308,8 @@ impl Known {
         self.threads
             .retain(|_, thread| thread.pid.get().is_some_and(|other| *other != pid));
     }
+}
+
+fn has_task(pid: i32, tid: i32) -> bool {
+    rustix::fs::access(format!("/proc/{pid}/task/{tid}"), Access::EXISTS).is_ok()
 }

@@ -1,5 +1,6 @@
 //! Making a trace: wrappers around what a client can open.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -246,6 +247,10 @@ impl File for TracedFile {
             value,
         );
         result
+    }
+
+    fn memory(&self) -> Option<BorrowedFd<'_>> {
+        self.file.memory()
     }
 
     fn regions(&self) -> Vec<Region> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use swiommu_addr::{Iova, IovaRange};
 use swiommu_mem::{OffsetRange, Pages, Runs};
 
+use super::Hold;
 use crate::Error;
 use crate::ioas::Ioas;
 use crate::object::Held;
@@ -15,6 +16,7 @@ pub struct Pinned {
     ioas: Held<Ioas>,
     range: IovaRange,
     pieces: Vec<Piece>,
+    hold: Hold,
 }
 
 /// The part of a pin that lies in one area.
@@ -32,12 +34,14 @@ impl Pinned {
         ioas: Held<Ioas>,
         range: IovaRange,
         access: swiommu_mem::Access,
+        hold: Hold,
     ) -> Result<Self, Error> {
-        let pieces = ioas.pin(range, access)?;
+        let pieces = ioas.pin(range, access, hold)?;
         Ok(Self {
             ioas,
             range,
             pieces,
+            hold,
         })
     }
 
@@ -54,6 +58,6 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        self.ioas.unpin(&self.pieces);
+        self.ioas.unpin(&self.pieces, self.hold);
     }
 }

@@ -8,6 +8,7 @@ use swiommu_iommu::{Domain, Endpoint, EndpointFeatures, Pasid};
 
 use super::Device;
 use crate::Error;
+use crate::fault::FaultQueue;
 use crate::hwpt::Hwpt;
 use crate::ioas::Ioas;
 use crate::object::{Headed, Held, ObjectId};
@@ -137,6 +138,9 @@ impl Group {
             return Ok(None);
         };
         let left = std::mem::replace(&mut attachment.hwpt, hwpt.clone());
+        for attached in &attachment.devices {
+            left.forget_faults(attached, pasid);
+        }
         if moves {
             unreserve_all(&left.paging().ioas, &attachment.devices);
         }
@@ -152,6 +156,7 @@ impl Group {
         if pasid.is_none() {
             attachment.hwpt.paging().ioas.unreserve_for(device);
         }
+        attachment.hwpt.forget_faults(device, pasid);
         if !attachment.devices.is_empty() {
             return None;
         }
@@ -162,6 +167,35 @@ impl Group {
             .attachments
             .remove(&pasid)
             .map(|attachment| attachment.hwpt)
+    }
+
+    /// Gives the fault queue to `push` that a device's page requests with this PASID go to, and the PASID that its page table is
+    /// attached for, while that stays so. `None` when there is no queue.
+    pub(crate) fn with_fault_queue<R>(
+        &self,
+        device: &Device,
+        pasid: Pasid,
+        push: impl FnOnce(&FaultQueue, Pasid) -> R,
+    ) -> Option<R> {
+        let members = self.members.lock();
+        let attached = |pasid| {
+            let found: Option<&Attachment> = members.attachments.get(&pasid);
+            found.filter(|attachment| attachment.position(device).is_some())
+        };
+        let (attachment, pasid) = match attached(pasid) {
+            Some(attachment) => (attachment, pasid),
+            None => {
+                // A guest that manages its own PASIDs hears of all of them through the RID.
+                let features = device.endpoint.features();
+                let rid = attached(Pasid::NONE)?;
+                let guest = matches!(rid.hwpt, Hwpt::Nested(_));
+                if !guest || !features.contains(EndpointFeatures::USER_PASID_TABLE) {
+                    return None;
+                }
+                (rid, Pasid::NONE)
+            }
+        };
+        Some(push(&attachment.hwpt.fault()?.queue, pasid))
     }
 
     /// The page table that this device asked for.

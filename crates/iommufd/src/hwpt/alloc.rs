@@ -1,15 +1,19 @@
 //! `IOMMU_HWPT_ALLOC` (§2.11), and the page tables that attaching makes by itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use swiommu_iommu::{EndpointFeatures, NestedRequest, PagingFlags, PagingRequest, UserData};
+use swiommu_iommu::{
+    EndpointFeatures, NestedDomain, NestedRequest, PagingFlags, PagingRequest, UserData,
+};
 
-use super::{HwptFlags, HwptNested, HwptPaging, Origin};
+use super::{HwptFlags, HwptNested, HwptPaging, NestedOn, Origin};
 use crate::Error;
 use crate::device::Device;
+use crate::fault::Fault;
 use crate::ioas::Ioas;
-use crate::object::{Draft, Headed, Header, Held, Object, ObjectId, Reservation};
+use crate::object::{Draft, Headed, Header, Held, Object, ObjectId};
 use crate::state::State;
+use crate::viommu::Viommu;
 
 /// What the driver sees of the flags: all but the fault bit.
 fn for_driver(flags: HwptFlags) -> PagingFlags {
@@ -34,6 +38,7 @@ pub struct HwptRequest<'a> {
 enum Target {
     Ioas(Held<Ioas>),
     Paging(Held<HwptPaging>),
+    Viommu(Held<Viommu>),
 }
 
 /// Makes a page table as the client asked.
@@ -44,28 +49,42 @@ pub(crate) fn alloc(state: &Arc<State>, request: &HwptRequest<'_>) -> Result<Dra
         .get_any(request.on, |object| match object {
             Object::Ioas(ioas) => Some(Target::Ioas(Held::new(ioas.clone()))),
             Object::Paging(hwpt) => Some(Target::Paging(Held::new(hwpt.clone()))),
+            Object::Viommu(viommu) => Some(Target::Viommu(Held::new(viommu.clone()))),
             _ => None,
         })
         .ok()
         .flatten()
         .ok_or(Error::CannotAllocateOn(request.on))?;
     let reservation = state.objects.reserve(state)?;
-    let draft = match target {
-        Target::Ioas(ioas) => alloc_on_ioas(reservation, &device, &ioas, request)?,
-        Target::Paging(parent) => alloc_on_paging(reservation, &device, parent, request)?,
+    let hwpt = match target {
+        Target::Ioas(ioas) => Object::Paging(on_ioas(reservation.id(), &device, &ioas, request)?),
+        Target::Paging(parent) => {
+            Object::Nested(on_paging(reservation.id(), &device, parent, request)?)
+        }
+        Target::Viommu(viommu) => {
+            Object::Nested(on_viommu(reservation.id(), &device, viommu, request)?)
+        }
     };
+    let draft = Draft::new(reservation, hwpt.clone());
     if request.flags.contains(HwptFlags::FAULT_ID_VALID) {
-        return Err(Error::NoObject(request.fault));
+        let fault = state.objects.get::<Fault>(request.fault)?;
+        let queue = match &hwpt {
+            Object::Paging(hwpt) => &hwpt.fault,
+            Object::Nested(hwpt) => &hwpt.fault,
+            _ => return Ok(draft),
+        };
+        // It is new, so nothing is there yet.
+        let _ = queue.set(fault);
     }
     Ok(draft)
 }
 
-fn alloc_on_ioas(
-    reservation: Reservation,
+fn on_ioas(
+    id: ObjectId,
     device: &Device,
     ioas: &Held<Ioas>,
     request: &HwptRequest<'_>,
-) -> Result<Draft, Error> {
+) -> Result<Arc<HwptPaging>, Error> {
     let flags = request.flags;
     let unit = device.endpoint.unit();
     if (!flags.is_empty() || request.data.is_some()) && !unit.allocates_with_flags() {
@@ -95,19 +114,10 @@ fn alloc_on_ioas(
             why: "a nesting parent cannot report faults",
         });
     }
-    let hwpt = {
-        let _serial = ioas.hwpts.lock();
-        let hwpt = paging(
-            reservation.id(),
-            device,
-            ioas.clone(),
-            Origin::Manual,
-            request,
-        )?;
-        ioas.link(hwpt.header().id(), &hwpt.domain)?;
-        hwpt
-    };
-    Ok(Draft::new(reservation, Object::Paging(hwpt)))
+    let _serial = ioas.hwpts.lock();
+    let hwpt = paging(id, device, ioas.clone(), Origin::Manual, request)?;
+    ioas.link(id, &hwpt.domain)?;
+    Ok(hwpt)
 }
 
 /// Allocates a page table that is not linked to its IOAS yet.
@@ -131,25 +141,17 @@ pub(crate) fn paging(
         domain,
         origin,
         flags: request.flags,
+        fault: OnceLock::new(),
     }))
 }
 
-fn alloc_on_paging(
-    reservation: Reservation,
+fn on_paging(
+    id: ObjectId,
     device: &Device,
     parent: Held<HwptPaging>,
     request: &HwptRequest<'_>,
-) -> Result<Draft, Error> {
-    let flags = request.flags;
-    if !(HwptFlags::FAULT_ID_VALID | HwptFlags::PASID).contains(flags) {
-        return Err(Error::HwptFlags {
-            flags,
-            why: "a nested page table takes only FAULT and PASID",
-        });
-    }
-    let Some(data) = request.data else {
-        return Err(Error::NestedWithoutData);
-    };
+) -> Result<Arc<HwptNested>, Error> {
+    let nested = nested_request(request)?;
     let endpoint = &*device.endpoint;
     let unit = endpoint.unit();
     if !unit.nests_on_paging() {
@@ -166,17 +168,63 @@ fn alloc_on_paging(
             endpoint: unit.driver(),
         });
     }
-    let nested = NestedRequest {
+    let domain = unit.alloc_nested(endpoint, &parent.domain, &nested)?;
+    Ok(new_nested(
+        id,
+        NestedOn::Paging(parent),
+        domain,
+        request.flags,
+    ))
+}
+
+fn on_viommu(
+    id: ObjectId,
+    device: &Device,
+    viommu: Held<Viommu>,
+    request: &HwptRequest<'_>,
+) -> Result<Arc<HwptNested>, Error> {
+    let endpoint = &*device.endpoint;
+    viommu.check_unit(endpoint)?;
+    let nested = nested_request(request)?;
+    let domain = viommu
+        .driver
+        .alloc_nested(endpoint, &viommu.parent.domain, &nested)?;
+    Ok(new_nested(
+        id,
+        NestedOn::Viommu(viommu),
+        domain,
+        request.flags,
+    ))
+}
+
+/// What both ways to a nested page table demand.
+fn nested_request<'a>(request: &HwptRequest<'a>) -> Result<NestedRequest<'a>, Error> {
+    let flags = request.flags;
+    if !(HwptFlags::FAULT_ID_VALID | HwptFlags::PASID).contains(flags) {
+        return Err(Error::HwptFlags {
+            flags,
+            why: "a nested page table takes only FAULT and PASID",
+        });
+    }
+    let data = request.data.ok_or(Error::NestedWithoutData)?;
+    Ok(NestedRequest {
         flags: for_driver(flags),
         data,
-    };
-    let domain = unit.alloc_nested(endpoint, &parent.domain, &nested)?;
-    let header = Header::new(reservation.id());
-    let hwpt = Arc::new(HwptNested {
-        header,
-        parent,
+    })
+}
+
+fn new_nested(
+    id: ObjectId,
+    on: NestedOn,
+    domain: Arc<dyn NestedDomain>,
+    flags: HwptFlags,
+) -> Arc<HwptNested> {
+    let fault = OnceLock::new();
+    Arc::new(HwptNested {
+        header: Header::new(id),
+        on,
         domain,
         flags,
-    });
-    Ok(Draft::new(reservation, Object::Nested(hwpt)))
+        fault,
+    })
 }

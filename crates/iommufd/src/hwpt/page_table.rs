@@ -1,11 +1,12 @@
 //! `HWPT_PAGING`: a page table of ours that carries the mappings of one IOAS.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use swiommu_iommu::PagingDomain;
 
 use super::HwptFlags;
+use crate::fault::Fault;
 use crate::ioas::Ioas;
 use crate::object::{Header, Held};
 
@@ -35,6 +36,8 @@ pub(crate) struct HwptPaging {
     pub(crate) domain: Arc<dyn PagingDomain>,
     pub(crate) origin: Origin,
     pub(crate) flags: HwptFlags,
+    /// Where page requests go, once that is known.
+    pub(crate) fault: OnceLock<Held<Fault>>,
 }
 
 impl HwptPaging {

@@ -9,6 +9,7 @@ use swiommu_iova::Space;
 use swiommu_mem::{Access, Offset, OffsetRange, Pages};
 
 use super::Owner;
+use crate::access::Hold;
 
 /// The areas, reserved ranges and allowed ranges of an IOAS.
 pub(super) type Areas = Space<Area, Owner>;
@@ -24,6 +25,8 @@ pub(super) struct Area {
     pub(super) state: AreaState,
     /// Pins by accesses. While there are any, the area cannot go.
     pub(super) pins: u32,
+    /// Pins that nobody can be asked to give back.
+    pub(super) locks: u32,
 }
 
 /// What a call in progress does with an area.
@@ -48,6 +51,15 @@ impl Area {
             prot,
             state: AreaState::Making,
             pins: 0,
+            locks: 0,
+        }
+    }
+
+    /// The count of this kind of pins.
+    pub(super) fn holds(&mut self, hold: Hold) -> &mut u32 {
+        match hold {
+            Hold::Ask => &mut self.pins,
+            Hold::Lock => &mut self.locks,
         }
     }
 

@@ -56,7 +56,7 @@ fn cut_at(
             alignment,
         });
     }
-    if area.pins > 0 || area.state == AreaState::Closing {
+    if area.pins > 0 || area.locks > 0 || area.state == AreaState::Closing {
         return Err(Error::AreaPinned(range));
     }
     if large_pages {

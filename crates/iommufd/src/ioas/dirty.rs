@@ -47,10 +47,16 @@ impl Ioas {
         bits: &mut impl DirtyBits,
     ) -> Result<(), Error> {
         if !range.is_aligned(self.alignment()) {
-            return Err(Error::DirtyRange { range, granule: self.alignment() });
+            return Err(Error::DirtyRange {
+                range,
+                granule: self.alignment(),
+            });
         }
         if !range.is_aligned(page) {
-            return Err(Error::DirtyRange { range, granule: page });
+            return Err(Error::DirtyRange {
+                range,
+                granule: page,
+            });
         }
         if !domain.features().contains(DomainFeatures::DIRTY_TRACKING) {
             return Err(Error::NoDirtyTracking);
@@ -59,7 +65,9 @@ impl Ioas {
         let areas = self.areas.read();
         let mut next = Some(range.start());
         for (area, _) in areas.overlapping(range) {
-            let Some(wanted) = next.filter(|next| area.contains(*next)) else { break };
+            let Some(wanted) = next.filter(|next| area.contains(*next)) else {
+                break;
+            };
             let part = IovaRange::new(wanted, range.last().min(area.last())).unwrap_or(area);
             let mut result = Ok(());
             domain.read_dirty(part, mode, &mut |leaf| {

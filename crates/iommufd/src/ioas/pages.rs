@@ -7,7 +7,7 @@ use swiommu_sabotage::Fault;
 use super::Ioas;
 use super::area::{Area, AreaState, Areas};
 use crate::Error;
-use crate::access::Piece;
+use crate::access::{Hold, Piece};
 
 /// The part of one area that a call touches.
 struct Touched<'a> {
@@ -83,7 +83,12 @@ impl Touched<'_> {
 
 impl Ioas {
     /// Pins the memory behind a range. All of it or, on an error, nothing.
-    pub(crate) fn pin(&self, range: IovaRange, access: Access) -> Result<Vec<Piece>, Error> {
+    pub(crate) fn pin(
+        &self,
+        range: IovaRange,
+        access: Access,
+        hold: Hold,
+    ) -> Result<Vec<Piece>, Error> {
         let mut areas = self.areas.write();
         let mut pieces = Vec::new();
         let pinned = each_part(&areas, range, |touched| {
@@ -102,19 +107,19 @@ impl Ioas {
         });
         for piece in &pieces {
             if let Some((_, area)) = areas.get_mut(piece.area) {
-                area.pins += 1;
+                *area.holds(hold) += 1;
             }
         }
         if let Err(error) = pinned {
-            release(&mut areas, &pieces);
+            release(&mut areas, &pieces, hold);
             return Err(error);
         }
         Ok(pieces)
     }
 
     /// Undoes [`pin`](Self::pin).
-    pub(crate) fn unpin(&self, pieces: &[Piece]) {
-        release(&mut self.areas.write(), pieces);
+    pub(crate) fn unpin(&self, pieces: &[Piece], hold: Hold) {
+        release(&mut self.areas.write(), pieces, hold);
     }
 
     /// Copies out of a range.
@@ -154,11 +159,11 @@ impl Touched<'_> {
     }
 }
 
-fn release(areas: &mut Areas, pieces: &[Piece]) {
+fn release(areas: &mut Areas, pieces: &[Piece], hold: Hold) {
     for piece in pieces {
         piece.pages.unpin(piece.bytes);
         if let Some((_, area)) = areas.get_mut(piece.area) {
-            area.pins -= 1;
+            *area.holds(hold) -= 1;
         }
     }
 }

@@ -37,14 +37,19 @@ impl Ioas {
     pub(crate) fn unmap_areas(&self, range: IovaRange) -> Result<u64, Error> {
         let mut unmapped = 0_u64;
         let mut rounds = 0;
+        let mut rest = Some(range);
         let mut topology = self.topology.read();
-        loop {
+        while let Some(range) = rest {
             match self.next_step(range)? {
-                Step::Done => return Ok(unmapped),
+                Step::Done => break,
                 Step::Remove(found, area) => {
                     topology.empty(found, &area);
                     self.areas.write().remove(found.start());
                     unmapped = unmapped.wrapping_add(found.len_minus_one()).wrapping_add(1);
+                    // What others map behind us meanwhile is not ours to unmap.
+                    let next = found.end();
+                    rest = next.and_then(|next| IovaRange::new(next, range.last()));
+                    rounds = 0;
                 }
                 Step::Ask(found) => {
                     rounds += 1;
@@ -61,6 +66,7 @@ impl Ioas {
                 }
             }
         }
+        Ok(unmapped)
     }
 
     fn next_step(&self, range: IovaRange) -> Result<Step, Error> {
@@ -70,6 +76,9 @@ impl Ioas {
         };
         if area.is_busy() {
             return Err(Error::AreaBusy(found));
+        }
+        if area.locks > 0 {
+            return Err(Error::AreaLocked(found));
         }
         if !range.contains_range(found) {
             return Err(Error::PartOfArea { range, area: found });

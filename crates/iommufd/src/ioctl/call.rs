@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use swiommu_abi::{Errno, Fault, copy_struct};
 use swiommu_addr::{Address, Hva};
-use swiommu_files::Caller;
+use swiommu_files::{Caller, FdNumber, File, InstallFlags};
 
 use crate::object::Draft;
 use crate::state::State;
 use crate::{Context, Error};
+
+/// No struct of a command is longer.
+const LARGEST_STRUCT: usize = 128;
 
 /// A call in progress: who calls, on which context, with which struct.
 #[derive(Clone, Copy)]
@@ -58,6 +61,17 @@ impl<'a> Call<'a> {
         let mut bytes = vec![0; len];
         self.read(self.at, &mut bytes)?;
         self.write(self.at, &bytes)
+    }
+
+    /// Opens a file in the client's table, once the client's struct is known to be writable: a descriptor cannot be taken back.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn install(&self, file: Arc<dyn File>, flags: InstallFlags) -> Result<FdNumber, Error> {
+        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
+        self.check_writable(size.min(LARGEST_STRUCT))?;
+        let installed = self.caller.install(file, flags);
+        installed.map_err(|errno| Error::Install { errno })
     }
 
     /// Reads memory of the client.

@@ -17,9 +17,15 @@ pub(super) fn set_tracking(
     call: Call<'_>,
     cmd: &mut IommuHwptSetDirtyTracking,
 ) -> Result<Outcome, Error> {
-    let flags = IommufdHwptSetDirtyTrackingFlags::from_bits(cmd.flags)
-        .ok_or(Error::UnknownFlags { field: "flags", value: cmd.flags.into() })?;
-    let hwpt = call.state().objects.get::<HwptPaging>(ObjectId(cmd.hwpt_id))?;
+    let flags =
+        IommufdHwptSetDirtyTrackingFlags::from_bits(cmd.flags).ok_or(Error::UnknownFlags {
+            field: "flags",
+            value: cmd.flags.into(),
+        })?;
+    let hwpt = call
+        .state()
+        .objects
+        .get::<HwptPaging>(ObjectId(cmd.hwpt_id))?;
     let tracking = if flags.contains(IommufdHwptSetDirtyTrackingFlags::ENABLE) {
         DirtyTracking::On
     } else {
@@ -33,21 +39,32 @@ pub(super) fn get_bitmap(
     call: Call<'_>,
     cmd: &mut IommuHwptGetDirtyBitmap,
 ) -> Result<Outcome, Error> {
-    let flags = IommufdHwptGetDirtyBitmapFlags::from_bits(cmd.flags)
-        .ok_or(Error::UnknownFlags { field: "flags", value: cmd.flags.into() })?;
+    let flags =
+        IommufdHwptGetDirtyBitmapFlags::from_bits(cmd.flags).ok_or(Error::UnknownFlags {
+            field: "flags",
+            value: cmd.flags.into(),
+        })?;
     reserved_is_zero("__reserved", cmd.__reserved)?;
-    let hwpt = call.state().objects.get::<HwptPaging>(ObjectId(cmd.hwpt_id))?;
+    let hwpt = call
+        .state()
+        .objects
+        .get::<HwptPaging>(ObjectId(cmd.hwpt_id))?;
     let range = checked_range(Iova::new(cmd.iova), cmd.length)?;
     // A page size need not be a power of two: what counts is its lowest set bit.
-    let page = PageSize::from_bytes(cmd.page_size & cmd.page_size.wrapping_neg())
-        .ok_or(Error::BadValue { field: "page_size", value: cmd.page_size })?;
+    let page = PageSize::from_bytes(cmd.page_size & cmd.page_size.wrapping_neg()).ok_or(
+        Error::BadValue {
+            field: "page_size",
+            value: cmd.page_size,
+        },
+    )?;
     let mode = if flags.contains(IommufdHwptGetDirtyBitmapFlags::NO_CLEAR) {
         DirtyRead::Keep
     } else {
         DirtyRead::Clear
     };
     let mut bitmap = Bitmap::new(call, Hva::new(cmd.data));
-    hwpt.ioas.read_dirty(&*hwpt.domain, range, page, mode, &mut bitmap)?;
+    hwpt.ioas
+        .read_dirty(&*hwpt.domain, range, page, mode, &mut bitmap)?;
     bitmap.flush()?;
     Ok(Outcome::DONE)
 }
@@ -69,7 +86,13 @@ struct Bitmap<'a> {
 
 impl<'a> Bitmap<'a> {
     fn new(call: Call<'a>, at: Hva) -> Self {
-        Self { call, at, first: 0, window: Box::new([0; WINDOW]), used: 0 }
+        Self {
+            call,
+            at,
+            first: 0,
+            window: Box::new([0; WINDOW]),
+            used: 0,
+        }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -89,7 +112,9 @@ impl<'a> Bitmap<'a> {
 
     /// Moves the window so that it holds a byte. Returns the byte's place in it.
     fn reach(&mut self, byte: u64) -> Result<usize, Error> {
-        let place = byte.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        let place = byte
+            .checked_sub(self.first)
+            .and_then(|place| usize::try_from(place).ok());
         match place {
             Some(place) if place < WINDOW => Ok(place),
             _ => {

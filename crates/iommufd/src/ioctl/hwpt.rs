@@ -1,70 +1,24 @@
 //! The ioctls about hardware: `HWPT_ALLOC` and `GET_HW_INFO` (§2.11, §2.12).
 
-use std::fmt;
-
-use swiommu_abi::Errno;
 use swiommu_abi::hw_info::{IommuHwInfo, IommufdHwCapabilities, IommufdHwInfoFlags};
 use swiommu_abi::hwpt::IommuHwptAlloc;
 use swiommu_addr::{Address, Hva};
-use swiommu_files::Caller;
-use swiommu_iommu::{DriverError, EndpointFeatures, UserData};
+use swiommu_iommu::EndpointFeatures;
 
+use super::data::CallerData;
 use super::{Call, Outcome, reserved_is_zero};
 use crate::Error;
 use crate::device::Device;
 use crate::hwpt::{self, HwptFlags, HwptRequest};
 use crate::object::ObjectId;
 
-/// Driver data in the caller's memory.
-struct CallerData<'a> {
-    caller: &'a dyn Caller,
-    data_type: u32,
-    at: Hva,
-    len: u32,
-}
-
-impl fmt::Debug for CallerData<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "type {:#x}, {} bytes at {}",
-            self.data_type, self.len, self.at
-        )
-    }
-}
-
-impl UserData for CallerData<'_> {
-    fn data_type(&self) -> u32 {
-        self.data_type
-    }
-
-    fn len(&self) -> usize {
-        usize::try_from(self.len).unwrap_or(usize::MAX)
-    }
-
-    fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
-        let from = self.at.checked_add(offset as u64);
-        from.and_then(|from| self.caller.space().read(from, into).ok())
-            .ok_or_else(|| {
-                DriverError::new(
-                    Errno::EFAULT,
-                    format!("the data at {} cannot be read", self.at),
-                )
-            })
-    }
-}
-
 pub(super) fn alloc(call: Call<'_>, cmd: &mut IommuHwptAlloc) -> Result<Outcome, Error> {
     reserved_is_zero("__reserved", cmd.__reserved)?;
     if (cmd.data_type == 0) != (cmd.data_len == 0) {
         return Err(Error::DataTypeWithoutData);
     }
-    let data = CallerData {
-        caller: call.caller,
-        data_type: cmd.data_type,
-        at: Hva::new(cmd.data_uptr),
-        len: cmd.data_len,
-    };
+    let at = Hva::new(cmd.data_uptr);
+    let data = CallerData::new(call.caller, cmd.data_type, at, cmd.data_len);
     let request = HwptRequest {
         device: ObjectId(cmd.dev_id),
         on: ObjectId(cmd.pt_id),

@@ -22,6 +22,7 @@ use crate::object::ObjectId;
 const NO_ADDRESS: u64 = u64::MAX;
 
 pub(super) fn destroy(call: Call<'_>, cmd: &mut IommuDestroy) -> Result<Outcome, Error> {
+    call.context.check_unmapped(call.caller, ObjectId(cmd.id))?;
     call.context.destroy(ObjectId(cmd.id))?;
     Ok(Outcome::DONE)
 }

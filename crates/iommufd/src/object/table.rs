@@ -31,6 +31,8 @@ enum Slot {
     /// Being made: the number is taken, and nothing is there yet.
     Reserved,
     Live(Object),
+    /// Destroyed with the device that it belonged to. The number is not given out again.
+    Tombstone,
 }
 
 impl Slots {
@@ -69,7 +71,7 @@ impl Slots {
     fn live(&self, id: ObjectId) -> Result<&Object, Error> {
         match self.used.get(&id) {
             Some(Slot::Live(object)) => Ok(object),
-            Some(Slot::Reserved) | None => Err(Error::NoObject(id)),
+            Some(Slot::Reserved | Slot::Tombstone) | None => Err(Error::NoObject(id)),
         }
     }
 }
@@ -122,13 +124,36 @@ impl Table {
         }
         match slots.free(id) {
             Some(Slot::Live(object)) => Ok(object),
-            Some(Slot::Reserved) | None => Err(Error::NoObject(id)),
+            _ => Err(Error::NoObject(id)),
+        }
+    }
+
+    /// Removes this very object, and not another that has its number by now, if it has no users.
+    pub(crate) fn remove_if_idle<T: Kind>(&self, object: &Arc<T>) -> Option<Object> {
+        let mut slots = self.slots.lock();
+        let id = object.header().id();
+        let is_it = T::of(slots.live(id).ok()?).is_some_and(|found| Arc::ptr_eq(found, object));
+        if !is_it || object.header().users() > 0 {
+            return None;
+        }
+        match slots.free(id) {
+            Some(Slot::Live(object)) => Some(object),
+            _ => None,
         }
     }
 
     /// Removes an object for the driver that owns it, whoever else uses it at the moment.
     pub(crate) fn remove(&self, id: ObjectId) {
         self.slots.lock().free(id);
+    }
+
+    /// Puts a tombstone in the place of an object, whoever uses it at the moment. The caller tears it down.
+    pub(crate) fn entomb(&self, id: ObjectId) -> Option<Object> {
+        let mut slots = self.slots.lock();
+        match slots.used.insert(id, Slot::Tombstone) {
+            Some(Slot::Live(object)) => Some(object),
+            _ => None,
+        }
     }
 
     /// Whether there is no object at all, not even one in the making.
@@ -141,7 +166,7 @@ impl Table {
         let slots = self.slots.lock();
         let live = slots.used.values().filter_map(|slot| match slot {
             Slot::Live(object) => Some(object.clone()),
-            Slot::Reserved => None,
+            Slot::Reserved | Slot::Tombstone => None,
         });
         live.collect()
     }

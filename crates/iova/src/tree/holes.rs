@@ -34,9 +34,8 @@ use alloc::vec;
 
 use swiommu_addr::PageSize;
 
-use super::Tree;
+use super::{FANOUT, Tree};
 use super::inner::Inner;
-use super::keys::FANOUT;
 use super::leaf::Leaf;
 use super::node::{Shared, Unique};
 use crate::PAGE;
@@ -180,7 +179,7 @@ impl<V> Inner<V> {
         }
         let rows = self.rows.iter_mut().find(|rows| rows.alignment == alignment);
         let rows = rows.into_iter().flat_map(|rows| rows.rooms.chunks_exact_mut(width));
-        let children = self.summaries.iter_mut().enumerate().take(self.len);
+        let children = self.summaries.iter_mut().enumerate();
         for ((slot, child), row) in children.zip(rows) {
             if child.stale & alignment.bytes() != 0 {
                 child.stale &= !alignment.bytes();
@@ -198,7 +197,7 @@ impl<V> Inner<V> {
         let rows = self.rows.iter().find(|rows| rows.alignment == alignment);
         let mut rows = rows.map(|rows| rows.rooms.chunks_exact(row.len()));
         let mut cover = base;
-        for slot in 0..self.len() {
+        for slot in 0..self.starts().len() {
             let child = self.summaries[slot];
             let below = rows.as_mut().and_then(Iterator::next);
             if child.cover.least_from(cover) == 0 {
@@ -228,7 +227,7 @@ impl<V> Inner<V> {
         let width = width(fit.alignment);
         let rows = self.rows(fit.alignment);
         let mut cover = base + self.summaries[..first].iter().map(|c| c.cover.total).sum::<i32>();
-        for (slot, child) in self.summaries().iter().enumerate().skip(first) {
+        for (slot, child) in self.summaries.iter().enumerate().skip(first) {
             // What is above `from` in its own child is not all that the row speaks of.
             let begun = self.starts()[slot] <= from;
             let worth = || {

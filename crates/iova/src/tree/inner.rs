@@ -1,12 +1,13 @@
 //! Inner nodes: the way to the leaves, and a summary of each child.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
+
+use smallvec::SmallVec;
 
 use super::cover::Cover;
 use super::holes::Rows;
-use super::keys::{self, FANOUT, LEAST, UNUSED};
 use super::node::{Children, Owned, Shared, Unique};
+use super::{FANOUT, LEAST};
 use crate::steps;
 
 /// What a node knows of a child.
@@ -21,13 +22,6 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    const UNUSED: Self = Self {
-        last: 0,
-        areas: 0,
-        cover: Cover::EMPTY,
-        stale: u64::MAX,
-    };
-
     fn of<V>(node: &Shared<'_, V>) -> Self {
         Self {
             last: node.last(),
@@ -38,29 +32,27 @@ impl Summary {
     }
 }
 
-/// The order of the fields is that of use: a look-up reads the starts and one child.
+/// The order of the fields is that of use: a look-up reads starts and one child.
 #[repr(C)]
 pub(super) struct Inner<V> {
     /// The start of the first entry of each child.
-    starts: [u64; FANOUT],
+    starts: SmallVec<[u64; FANOUT]>,
     pub(super) children: Children<V>,
-    pub(super) len: usize,
     /// The number of inner nodes on the way to a leaf, this one included.
     height: u32,
     cover: Cover,
-    pub(super) summaries: [Summary; FANOUT],
+    pub(super) summaries: SmallVec<[Summary; FANOUT]>,
     pub(super) rows: Vec<Rows>,
 }
 
 impl<V> Inner<V> {
     fn new(height: u32) -> Self {
         Self {
-            starts: [UNUSED; FANOUT],
+            starts: SmallVec::new(),
             children: Children::new(height - 1),
-            len: 0,
             height,
             cover: Cover::EMPTY,
-            summaries: [Summary::UNUSED; FANOUT],
+            summaries: SmallVec::new(),
             rows: Vec::new(),
         }
     }
@@ -73,10 +65,6 @@ impl<V> Inner<V> {
         inner
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(super) fn height(&self) -> u32 {
         self.height
     }
@@ -86,11 +74,7 @@ impl<V> Inner<V> {
     }
 
     pub(super) fn starts(&self) -> &[u64] {
-        &self.starts[..self.len]
-    }
-
-    pub(super) fn summaries(&self) -> &[Summary] {
-        &self.summaries[..self.len]
+        &self.starts
     }
 
     pub(super) fn child(&self, slot: usize) -> Shared<'_, V> {
@@ -102,9 +86,8 @@ impl<V> Inner<V> {
     }
 
     /// The slot of the child where an entry that starts at `addr` is or belongs.
-    #[inline]
     pub(super) fn route(&self, addr: u64) -> usize {
-        keys::rank(&self.starts, self.len, addr, |&start| start).saturating_sub(1)
+        self.starts.partition_point(|&start| start <= addr).saturating_sub(1)
     }
 
     /// Takes note of a change in the leaf where `addr` belongs: brings what is known of the nodes on the way there up to date, and
@@ -122,7 +105,7 @@ impl<V> Inner<V> {
             self.renew(slot);
             self.insert(slot + 1, right);
         } else if size < LEAST {
-            let left = slot.min(self.len - 2);
+            let left = slot.min(self.starts.len() - 2);
             let right = self.remove(left + 1);
             let rest = self.child_mut(left).join(right);
             self.renew(left);
@@ -145,7 +128,7 @@ impl<V> Inner<V> {
 
     fn sum_covers(&self) -> Cover {
         let mut cover = Cover::EMPTY;
-        for (slot, child) in self.summaries().iter().enumerate() {
+        for (slot, child) in self.summaries.iter().enumerate() {
             if slot > 0 {
                 cover.push_gap();
             }
@@ -156,25 +139,22 @@ impl<V> Inner<V> {
 
     fn insert(&mut self, slot: usize, node: Owned<V>) {
         let shared = node.as_ref();
-        keys::insert(&mut self.starts, self.len, slot, shared.start());
-        keys::insert(&mut self.summaries, self.len, slot, Summary::of(&shared));
-        self.children.insert(self.len, slot, node);
-        self.len += 1;
+        self.starts.insert(slot, shared.start());
+        self.summaries.insert(slot, Summary::of(&shared));
+        self.children.insert(slot, node);
         self.moved(slot);
     }
 
     fn remove(&mut self, slot: usize) -> Owned<V> {
-        keys::remove(&mut self.starts, self.len, slot, UNUSED);
-        keys::remove(&mut self.summaries, self.len, slot, Summary::UNUSED);
-        let node = self.children.remove(self.len, slot);
-        self.len -= 1;
+        self.starts.remove(slot);
+        self.summaries.remove(slot);
         self.moved(slot);
-        node
+        self.children.remove(slot)
     }
 
     /// The child of a node that has no other.
     pub(super) fn take_only_child(&mut self) -> Option<Owned<V>> {
-        (self.len == 1).then(|| self.remove(0))
+        (self.starts.len() == 1).then(|| self.remove(0))
     }
 
     /// Takes note that the children from slot `first` on are not where their rows are.
@@ -186,10 +166,10 @@ impl<V> Inner<V> {
     }
 
     /// Moves the children from slot `keep` on to a node of their own.
-    pub(super) fn split_off(&mut self, keep: usize) -> Box<Self> {
-        let mut right = Box::new(Self::new(self.height));
-        while self.len > keep {
-            let node = self.remove(self.len - 1);
+    pub(super) fn split_off(&mut self, keep: usize) -> Self {
+        let mut right = Self::new(self.height);
+        while self.starts.len() > keep {
+            let node = self.remove(self.starts.len() - 1);
             right.insert(0, node);
         }
         right
@@ -197,21 +177,21 @@ impl<V> Inner<V> {
 
     /// Appends all children of `right`, which fit.
     pub(super) fn append(&mut self, mut right: Self) {
-        while right.len > 0 {
+        while !right.starts.is_empty() {
             let node = right.remove(0);
-            self.insert(self.len, node);
+            self.insert(self.starts.len(), node);
         }
     }
 
     /// Moves children between neighbours until both have about the same number.
     pub(super) fn even_out(&mut self, right: &mut Self) {
-        let half = usize::midpoint(self.len, right.len);
-        while self.len < half {
+        let half = usize::midpoint(self.starts.len(), right.starts.len());
+        while self.starts.len() < half {
             let node = right.remove(0);
-            self.insert(self.len, node);
+            self.insert(self.starts.len(), node);
         }
-        while self.len > half {
-            let node = self.remove(self.len - 1);
+        while self.starts.len() > half {
+            let node = self.remove(self.starts.len() - 1);
             right.insert(0, node);
         }
     }

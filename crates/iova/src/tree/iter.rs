@@ -76,6 +76,6 @@ impl<'a, V> Shared<'a, V> {
 impl<V> Inner<V> {
     /// The first slot from `slot` on with areas.
     fn next_with_areas(&self, slot: usize) -> Option<usize> {
-        (slot..self.len()).find(|&slot| self.summaries()[slot].areas > 0)
+        (slot..self.summaries.len()).find(|&slot| self.summaries[slot].areas > 0)
     }
 }

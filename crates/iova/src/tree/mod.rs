@@ -18,7 +18,6 @@ mod cover;
 mod holes;
 mod inner;
 mod iter;
-mod keys;
 mod leaf;
 mod node;
 
@@ -26,12 +25,17 @@ use alloc::boxed::Box;
 use core::mem;
 
 use inner::Inner;
-use keys::{FANOUT, LEAST};
 use cover::Cover;
 use leaf::{Entry, Leaf};
 use node::{Node, Owned, Shared, Unique};
 
 use crate::steps;
+
+/// The most entries of a leaf and the most children of an inner node; one place is free between two changes of the tree.
+const FANOUT: usize = 64;
+
+/// The fewest entries or children of a node other than the root.
+const LEAST: usize = FANOUT / 4;
 
 pub(crate) struct Tree<V> {
     root: Owned<V>,
@@ -65,26 +69,14 @@ impl<V> Tree<V> {
 
     /// Removes the area that starts at `start`: its last address and value.
     pub(crate) fn remove(&mut self, start: u64) -> Option<(u64, V)> {
-        let removed = self.edit(start, -1, |leaf, _| {
-            let slot = leaf.entry_at(leaf.rank(start), start).ok_or(())?;
-            leaf.take_area(slot).ok_or(())
-        });
+        let removed = self.edit(start, -1, |leaf, _| leaf.remove_area(start).ok_or(()));
         removed.ok()
     }
 
     /// Splits the area that holds `at` in two, if it starts below. `split` takes the value of the upper part out of that
     /// of the whole.
     pub(crate) fn split(&mut self, at: u64, split: impl FnOnce(&mut V) -> V) -> Option<()> {
-        let cut = self.edit(at, 0, |leaf, _| {
-            let slot = leaf.area_at(leaf.rank(at), at).ok_or(())?;
-            let (start, last, value) = leaf.area_mut(slot).ok_or(())?;
-            if start == at {
-                return Err(());
-            }
-            let upper = split(value);
-            leaf.shorten(slot, at - 1);
-            Ok((last, upper))
-        });
+        let cut = self.edit(at, 0, |leaf, _| leaf.cut(at, split).ok_or(()));
         let (last, upper) = cut.ok()?;
         self.insert(at, last, upper).ok()
     }
@@ -125,7 +117,7 @@ impl<V> Tree<V> {
         let before = Outline::of(leaf);
         let result = change(leaf, after);
         let settled = match &result {
-            Ok(_) => before == Outline::of(leaf) && (LEAST..FANOUT).contains(&leaf.len()),
+            Ok(_) => before == Outline::of(leaf) && (LEAST..FANOUT).contains(&leaf.entries().len()),
             Err(_) => areas == 0,
         };
         if result.is_ok() {
@@ -168,8 +160,7 @@ impl<V> Tree<V> {
 
     /// The area that holds `addr`.
     pub(crate) fn get(&self, addr: u64) -> Option<Area<'_, V>> {
-        let leaf = self.leaf(addr);
-        leaf.entries()[leaf.area_at(leaf.rank(addr), addr)?].area()
+        self.leaf(addr).get(addr)
     }
 
     /// As [`get`](Self::get).
@@ -177,7 +168,7 @@ impl<V> Tree<V> {
         let mut node = self.root.as_mut();
         loop {
             match node {
-                Unique::Leaf(leaf) => return leaf.area_mut(leaf.area_at(leaf.rank(addr), addr)?),
+                Unique::Leaf(leaf) => return leaf.get_mut(addr),
                 Unique::Inner(inner) => node = inner.child_mut(inner.route(addr)),
             }
         }
@@ -191,7 +182,7 @@ impl<V> Tree<V> {
             match node {
                 Shared::Leaf(leaf) => return leaf.entries().iter().filter_map(Entry::area).nth(n),
                 Shared::Inner(inner) => {
-                    let slot = inner.summaries().iter().position(|child| {
+                    let slot = inner.summaries.iter().position(|child| {
                         let here = n < child.areas;
                         if !here {
                             n -= child.areas;

@@ -1,11 +1,12 @@
 //! Leaves and inner nodes alike, and the children of an inner node.
 
 use alloc::boxed::Box;
-use core::array;
 
+use smallvec::SmallVec;
+
+use super::FANOUT;
 use super::cover::Cover;
 use super::inner::Inner;
-use super::keys::{self, FANOUT};
 use super::leaf::Leaf;
 
 /// A leaf or an inner node: owned, or a reference to one.
@@ -42,8 +43,8 @@ impl<V> Shared<'_, V> {
     /// The number of entries or children.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Leaf(leaf) => leaf.len(),
-            Self::Inner(inner) => inner.len(),
+            Self::Leaf(leaf) => leaf.entries().len(),
+            Self::Inner(inner) => inner.starts().len(),
         }
     }
 
@@ -64,9 +65,10 @@ impl<V> Shared<'_, V> {
 
     /// The last address of the last entry; the node has one.
     pub(super) fn last(&self) -> u64 {
+        let last = self.len() - 1;
         match self {
-            Self::Leaf(leaf) => leaf.entries()[leaf.len() - 1].last,
-            Self::Inner(inner) => inner.summaries()[inner.len() - 1].last,
+            Self::Leaf(leaf) => leaf.entries()[last].last,
+            Self::Inner(inner) => inner.summaries[last].last,
         }
     }
 
@@ -74,7 +76,7 @@ impl<V> Shared<'_, V> {
     pub(super) fn areas(&self) -> usize {
         match self {
             Self::Leaf(leaf) => leaf.areas(),
-            Self::Inner(inner) => inner.summaries().iter().map(|child| child.areas).sum(),
+            Self::Inner(inner) => inner.summaries.iter().map(|child| child.areas).sum(),
         }
     }
 
@@ -90,16 +92,16 @@ impl<V> Unique<'_, V> {
     /// Splits a full node in two and returns the right one. `addr` is where it grew: a node that grows at its end keeps
     /// more, because the next entries will probably come there too.
     pub(super) fn split_off(self, addr: u64) -> Owned<V> {
-        let kept = |last_start| {
-            if last_start <= addr {
-                FANOUT / 4 * 3
-            } else {
-                FANOUT / 2
-            }
-        };
+        let kept = |last_start: u64| if last_start <= addr { FANOUT / 4 * 3 } else { FANOUT / 2 };
         match self {
-            Self::Leaf(leaf) => Node::Leaf(leaf.split_off(kept(leaf.entries()[FANOUT - 1].start))),
-            Self::Inner(inner) => Node::Inner(inner.split_off(kept(inner.starts()[FANOUT - 1]))),
+            Self::Leaf(leaf) => {
+                let kept = kept(leaf.entries()[FANOUT - 1].start);
+                Node::Leaf(Box::new(leaf.split_off(kept)))
+            }
+            Self::Inner(inner) => {
+                let kept = kept(inner.starts()[FANOUT - 1]);
+                Node::Inner(Box::new(inner.split_off(kept)))
+            }
         }
     }
 
@@ -108,7 +110,7 @@ impl<V> Unique<'_, V> {
     pub(super) fn join(self, right: Owned<V>) -> Option<Owned<V>> {
         match (self, right) {
             (Self::Leaf(left), Node::Leaf(mut right)) => {
-                if left.len() + right.len() < FANOUT {
+                if left.entries().len() + right.entries().len() < FANOUT {
                     left.append(*right);
                     return None;
                 }
@@ -116,7 +118,7 @@ impl<V> Unique<'_, V> {
                 Some(Node::Leaf(right))
             }
             (Self::Inner(left), Node::Inner(mut right)) => {
-                if left.len() + right.len() < FANOUT {
+                if left.starts().len() + right.starts().len() < FANOUT {
                     left.append(*right);
                     return None;
                 }
@@ -128,58 +130,49 @@ impl<V> Unique<'_, V> {
     }
 }
 
-type Boxes<N> = [Option<Box<N>>; FANOUT];
-
-/// The children of an inner node, in its first slots. They are of equal height, so one tag serves all.
+/// The children of an inner node. They are of equal height, so one tag serves all.
 pub(super) enum Children<V> {
-    Leaves(Boxes<Leaf<V>>),
-    Inners(Boxes<Inner<V>>),
+    Leaves(SmallVec<[Box<Leaf<V>>; FANOUT]>),
+    Inners(SmallVec<[Box<Inner<V>>; FANOUT]>),
 }
 
 impl<V> Children<V> {
-    /// Slots for nodes of this height.
+    /// No children yet, but of this height.
     pub(super) fn new(height: u32) -> Self {
         match height {
-            0 => Self::Leaves(array::from_fn(|_| None)),
-            _ => Self::Inners(array::from_fn(|_| None)),
+            0 => Self::Leaves(SmallVec::new()),
+            _ => Self::Inners(SmallVec::new()),
         }
     }
 
-    #[inline]
     pub(super) fn get(&self, slot: usize) -> Shared<'_, V> {
         match self {
-            Self::Leaves(leaves) => Node::Leaf(leaves[slot].as_ref().expect(NO_CHILD)),
-            Self::Inners(inners) => Node::Inner(inners[slot].as_ref().expect(NO_CHILD)),
+            Self::Leaves(leaves) => Node::Leaf(&leaves[slot]),
+            Self::Inners(inners) => Node::Inner(&inners[slot]),
         }
     }
 
-    #[inline]
     pub(super) fn get_mut(&mut self, slot: usize) -> Unique<'_, V> {
         match self {
-            Self::Leaves(leaves) => Node::Leaf(leaves[slot].as_mut().expect(NO_CHILD)),
-            Self::Inners(inners) => Node::Inner(inners[slot].as_mut().expect(NO_CHILD)),
+            Self::Leaves(leaves) => Node::Leaf(&mut leaves[slot]),
+            Self::Inners(inners) => Node::Inner(&mut inners[slot]),
         }
     }
 
-    /// Puts `node` in `slot` and moves the later ones of the first `len` up.
-    pub(super) fn insert(&mut self, len: usize, slot: usize, node: Owned<V>) {
+    pub(super) fn insert(&mut self, slot: usize, node: Owned<V>) {
         match (self, node) {
-            (Self::Leaves(leaves), Node::Leaf(leaf)) => keys::insert(leaves, len, slot, Some(leaf)),
-            (Self::Inners(inners), Node::Inner(inner)) => {
-                keys::insert(inners, len, slot, Some(inner));
-            }
+            (Self::Leaves(leaves), Node::Leaf(leaf)) => leaves.insert(slot, leaf),
+            (Self::Inners(inners), Node::Inner(inner)) => inners.insert(slot, inner),
             _ => unreachable!("{UNEVEN}"),
         }
     }
 
-    /// Takes the node in `slot` out and moves the later ones of the first `len` down.
-    pub(super) fn remove(&mut self, len: usize, slot: usize) -> Owned<V> {
+    pub(super) fn remove(&mut self, slot: usize) -> Owned<V> {
         match self {
-            Self::Leaves(leaves) => Node::Leaf(keys::remove(leaves, len, slot, None).expect(NO_CHILD)),
-            Self::Inners(inners) => Node::Inner(keys::remove(inners, len, slot, None).expect(NO_CHILD)),
+            Self::Leaves(leaves) => Node::Leaf(leaves.remove(slot)),
+            Self::Inners(inners) => Node::Inner(inners.remove(slot)),
         }
     }
 }
 
-const NO_CHILD: &str = "a node has a child in each of its slots";
 const UNEVEN: &str = "nodes beside each other are of equal height";

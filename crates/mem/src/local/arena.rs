@@ -10,7 +10,7 @@ use swiommu_addr::PageSize;
 use crate::physical::Wanted;
 use crate::{FileId, FileOffset, FileRange, PAGE, PhysicalMemory, Runs};
 
-/// The arena's size in bytes. Nothing of it is memory before it is written.
+/// The arena's size in bytes, where there are addresses. Nothing of it is memory before it is written.
 const SIZE: u64 = 64 << 30;
 
 /// A memfd of which pieces are given out, none twice.
@@ -18,25 +18,28 @@ const SIZE: u64 = 64 << 30;
 pub(super) struct Arena {
     memory: Arc<PhysicalMemory>,
     file: FileId,
+    size: u64,
     next: Mutex<u64>,
 }
 
 impl Arena {
     pub(super) fn new(memory: &Arc<PhysicalMemory>) -> io::Result<Self> {
+        let size = SIZE.min((memory.file_addresses() / 8) & !PageSize::SIZE_1G.mask());
         let file = memfd_create("swiommu-local", MemfdFlags::CLOEXEC)?;
-        ftruncate(&file, SIZE)?;
+        ftruncate(&file, size)?;
         let id = FileId::from(&fstat(&file)?);
         let wanted = Wanted {
             id,
             page: PAGE,
-            range: FileRange::from_len(FileOffset::new(0), SIZE)
+            range: FileRange::from_len(FileOffset::new(0), size)
                 .ok_or(io::ErrorKind::InvalidInput)?,
-            expected_size: SIZE,
+            expected_size: size,
         };
         memory.hold_file(id);
         let arena = Self {
             memory: memory.clone(),
             file: id,
+            size,
             next: Mutex::new(0),
         };
         let runs = memory.resolve_file(&wanted, None, || Some(file));
@@ -60,14 +63,14 @@ impl Arena {
         let mut next = self.next.lock();
         let start = next.checked_next_multiple_of(align.bytes())?;
         let range = FileRange::from_len(FileOffset::new(start), len)?;
-        if range.last().get() >= SIZE {
+        if range.last().get() >= self.size {
             return None;
         }
         let wanted = Wanted {
             id: self.file,
             page,
             range,
-            expected_size: SIZE,
+            expected_size: self.size,
         };
         let runs = self.memory.resolve_file(&wanted, None, || None).ok()?;
         *next = start + len;

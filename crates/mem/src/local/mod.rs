@@ -295,11 +295,15 @@ impl AddressSpace for LocalSpace {
     }
 
     fn resolve(&self, pages: HvaRange, access: Access) -> Result<Vec<Run>, Fault> {
+        Ok(self.resolve_runs(pages, access)?.into_vec())
+    }
+
+    fn resolve_runs(&self, pages: HvaRange, access: Access) -> Result<Runs, Fault> {
         let mut runs = Runs::new();
         self.walk(pages, access, |memory, page| {
             push_run(&mut runs, memory, page);
         })?;
-        Ok(runs.into_vec())
+        Ok(runs)
     }
 
     fn is_alive(&self) -> bool {

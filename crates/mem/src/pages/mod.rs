@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use swiommu_addr::{Address, Hva, HvaRange, Pa, PageSize};
+use swiommu_addr::{Address, Hva, HvaRange, Pa, PaRange, PageSize};
 
 pub use copy::CopyBy;
 pub use error::PinError;
@@ -215,7 +215,15 @@ impl State {
 impl Drop for Pages {
     /// Whatever is still pinned is unpinned and uncharged.
     fn drop(&mut self) {
-        self.unpin_all();
+        let state = self.state.get_mut();
+        let held = std::mem::take(&mut state.held);
+        let freed: SmallVec<[PaRange; 2]> = held
+            .overlapping(0..=u64::MAX)
+            .filter_map(|held| PaRange::from_len(held.value.pa, held.last - held.first + 1))
+            .collect();
+        if !freed.is_empty() {
+            self.give_back(&self.state.lock(), &freed);
+        }
     }
 }
 

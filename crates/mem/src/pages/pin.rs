@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use smallvec::SmallVec;
 use swiommu_addr::{Address, Hva, HvaRange, PaRange};
+use swiommu_sabotage::Fault as Sabotage;
 
 use super::{Held, OffsetRange, Pages, PinError, Runs, State};
 use crate::extents::Piece;
@@ -44,15 +45,15 @@ impl Pages {
         let mut state = self.state.lock();
         let _nothing_closes = self.memory.census();
         let found = self.gather(&state, &positions)?;
-        if !found.new.is_empty() {
-            let new = found.new.iter().map(|(_, run)| run.memory);
+        let new = found.new.iter().map(|(_, run)| run.memory);
+        let charged = if Sabotage::ChargeCopy.is_on() {
+            page_count(found.runs.iter().map(|run| run.memory))
+        } else {
+            page_count(new.clone())
+        };
+        if charged > 0 {
             let accounts = self.memory.accounts();
-            accounts.charge(
-                &*state.owner,
-                state.user,
-                self.accounting,
-                page_count(new.clone()),
-            )?;
+            accounts.charge(&*state.owner, state.user, self.accounting, charged)?;
             self.memory.pin(new);
         }
         state.add_user(whole_pages(&positions), &found.new);
@@ -87,16 +88,7 @@ impl Pages {
         self.give_back(&state, &freed);
     }
 
-    pub(super) fn unpin_all(&mut self) {
-        let state = self.state.lock();
-        let held = state.held.overlapping(0..=u64::MAX);
-        let freed: SmallVec<[PaRange; 2]> = held
-            .filter_map(|held| PaRange::from_len(held.value.pa, held.last - held.first + 1))
-            .collect();
-        self.give_back(&state, &freed);
-    }
-
-    fn give_back(&self, state: &State, freed: &[PaRange]) {
+    pub(super) fn give_back(&self, state: &State, freed: &[PaRange]) {
         if !freed.is_empty() {
             self.memory.unpin(freed);
             let count = page_count(freed.iter().copied());
@@ -161,7 +153,7 @@ impl Pages {
             return self.resolve_file(file, first, last);
         }
         let pages = HvaRange::new(Hva::new(first), Hva::new(last)).ok_or(PinError::OutOfRange)?;
-        Ok(owner.resolve(pages, self.access)?.into())
+        Ok(owner.resolve_runs(pages, self.access)?)
     }
 
     fn resolve_file(&self, file: &MemFile, first: u64, last: u64) -> Result<Runs, PinError> {

@@ -442,6 +442,33 @@ fn concurrent_users_leave_nothing_behind() {
     assert_eq!(machine.space.locked().locked(), 0);
 }
 
+#[test]
+fn windows_are_never_closed_under_a_pin() {
+    let machine = Machine::new();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                machine.memory.close_idle();
+            }
+        });
+        for n in 0..200_u64 {
+            let pages = machine.file(0x2000, file_range(0, 0x2000), Accounting::User);
+            let runs = pages.pin(bytes(0, 0x2000)).unwrap();
+            let start = runs[0].memory.start();
+            machine.memory.write(start, &n.to_le_bytes()).unwrap();
+            let mut seen = [0; 8];
+            pages
+                .read(Offset::new(0), &mut seen, CopyBy::Foreign)
+                .unwrap();
+            assert_eq!(seen, n.to_le_bytes());
+            assert!(machine.memory.slice(runs[0].memory).is_some());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(machine.memory.pinned_pages(), 0);
+}
+
 const PAGES: usize = 24;
 
 #[derive(Clone, Debug)]

@@ -68,6 +68,13 @@ impl Directory {
         }
     }
 
+    /// How many bytes nobody owns.
+    pub(super) fn free(&self, within: Range<u64>) -> u64 {
+        let numbers = within.start.div_ceil(GIB)..within.end >> GIB_LOG2;
+        let taken = self.owners.range(numbers.clone()).count() as u64;
+        (numbers.end - numbers.start - taken) << GIB_LOG2
+    }
+
     pub(super) fn owner(&self, pa: u64) -> Option<Owner> {
         self.owners.get(&(pa >> GIB_LOG2)).copied()
     }
@@ -149,5 +156,8 @@ mod tests {
             Some(4 * GIB)
         );
         assert_eq!(directory.take(ALL, 1, 1, None, owner(0)), None);
+        assert_eq!(directory.free(ALL), 0);
+        directory.release(9 * GIB, 2 * GIB);
+        assert_eq!(directory.free(ALL), 2 * GIB);
     }
 }

@@ -26,8 +26,8 @@ impl PhysicalMemory {
         self.close_idle();
     }
 
-    /// Closes files of which nothing is pinned, and forgets the private memory of processes that are gone: a file that is
-    /// mapped here keeps its memory, whether or not a client is left. Does nothing while memory is being looked up.
+    /// Closes the windows of which nothing is pinned: a file that is mapped here keeps its memory, whether or not a client is
+    /// left. Does nothing while memory is being looked up.
     pub fn close_idle(&self) {
         let Some(_nobody_looks) = self.census.try_write() else {
             return;
@@ -53,10 +53,7 @@ impl PhysicalMemory {
             }
             window.close(directory, &self.region);
         }
-        for (_, window) in privates.extract_if(.., |_, window| {
-            let alive = window.mm().upgrade().is_some_and(|mm| mm.is_alive());
-            !alive && is_idle(&mut window.memory())
-        }) {
+        for (_, window) in privates.extract_if(.., |_, window| is_idle(&mut window.memory())) {
             window.close(directory);
         }
     }

@@ -32,7 +32,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use swiommu_addr::{HvaRange, Pa, PaRange, PageSize};
+use swiommu_addr::{Address, HvaRange, Pa, PaRange, PageSize};
+use swiommu_sabotage::Fault;
 
 pub use access::AccessError;
 pub(crate) use buffer::Buffer;
@@ -47,11 +48,11 @@ use directory::Directory;
 use files::FileWindow;
 use pins::PinTable;
 use private::PrivateWindow;
-use region::Region;
+use region::{MAX_BITS, Region};
 use snapshots::Snapshots;
 use tables::Tables;
 
-use crate::{Accounts, FileId, MemlockPolicy, SpaceId, VolatileSlice};
+use crate::{Accounts, FileId, MemlockPolicy, PAGE, SpaceId, VolatileSlice};
 
 /// How a machine's memory behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,8 +119,13 @@ impl PhysicalMemory {
     /// # Errors
     /// When the host does not give 64 GiB of address space.
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
+        Self::with_bits(config, MAX_BITS)
+    }
+
+    /// The same with physical addresses of fewer bits, as on a host that does not give more.
+    fn with_bits(config: Config, bits: u32) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            region: Region::reserve()?,
+            region: Region::reserve(bits)?,
             tables: Tables::default(),
             windows: RwLock::default(),
             pins: Mutex::default(),
@@ -151,6 +157,11 @@ impl PhysicalMemory {
     /// Takes a table back. Its memory stays readable: a reader without locks may still be in it.
     pub fn free_table(&self, table: Pa, size: PageSize) {
         self.tables.free(&self.region, table, size);
+    }
+
+    /// Bytes of all page tables that are allocated.
+    pub fn table_bytes(&self) -> u64 {
+        self.tables.used()
     }
 
     /// The words of a table, or `None` when the range is not aligned to 8 bytes or not all in page-table memory.
@@ -196,6 +207,11 @@ impl PhysicalMemory {
         self.search.get()?.upgrade()
     }
 
+    /// How many bytes of files can have physical addresses.
+    pub(crate) fn file_addresses(&self) -> u64 {
+        self.region.private_start() - self.region.tables_end()
+    }
+
     /// To be held from the look-up of memory until it is pinned or done with.
     pub(crate) fn census(&self) -> RwLockReadGuard<'_, ()> {
         self.census.read()
@@ -204,14 +220,27 @@ impl PhysicalMemory {
     /// Adds one pages object to each page of the ranges.
     pub(crate) fn pin(&self, ranges: impl Iterator<Item = PaRange>) {
         let mut pins = self.pins.lock();
-        ranges.for_each(|range| pins.add(range));
+        for range in ranges {
+            pins.add(range);
+            if Fault::PinTwice.is_on() {
+                pins.add(range);
+            }
+        }
     }
 
     /// Takes one pages object from each page of the ranges.
     pub(crate) fn unpin(&self, ranges: &[PaRange]) {
         let mut pins = self.pins.lock();
         for range in ranges {
-            pins.remove(*range);
+            let forgotten = if Fault::KeepPin.is_on() {
+                PAGE.bytes()
+            } else {
+                0
+            };
+            let last = range.last().checked_sub(forgotten);
+            if let Some(range) = last.and_then(|last| PaRange::new(range.start(), last)) {
+                pins.remove(range);
+            }
         }
         drop(pins);
         if self.has_snapshots.load(Ordering::Relaxed) {

@@ -1,7 +1,7 @@
 //! The physical addresses of private memory: identified by `mm` and virtual address, reached by system calls only.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Weak;
 
 use smallvec::{SmallVec, smallvec};
@@ -107,6 +107,15 @@ impl PrivateWindow {
         region: &Region,
         judge: &impl Judge,
     ) -> Option<()> {
+        // A request that cannot be granted takes nothing.
+        let is_new = |part: &HvaRange| {
+            let number = part.start().get() >> GIB_LOG2;
+            !self.gigabytes.contains_key(&number)
+        };
+        let new = by_gigabyte(pages).filter(is_new).count() as u64;
+        if new > directory.free(addresses(region)) >> GIB_LOG2 {
+            return None;
+        }
         let generous = area_last
             .get()
             .min(pages.start().get().saturating_add(GENEROUS));
@@ -167,13 +176,7 @@ impl PrivateWindow {
             hva: numbers.start() << GIB_LOG2,
         };
         let len = (numbers.end() - numbers.start() + 1) << GIB_LOG2;
-        directory.take(
-            region.private_start()..region.end(),
-            len,
-            1,
-            preferred,
-            owner,
-        )
+        directory.take(addresses(region), len, 1, preferred, owner)
     }
 
     /// All its physical addresses.
@@ -187,6 +190,11 @@ impl PrivateWindow {
             directory.release(memory.start().get(), GIB);
         }
     }
+}
+
+/// The physical addresses of private memory.
+fn addresses(region: &Region) -> Range<u64> {
+    region.private_start()..region.end()
 }
 
 /// Where a part of a gigabyte lies that never had another place.

@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use swiommu_addr::{Pa, PaRange, PageSize};
 
@@ -20,7 +21,7 @@ use crate::volatile::host_len;
 use crate::{PAGE, VolatileSlice};
 
 /// Physical addresses have at most this many bits.
-pub(super) const MAX_BITS: u32 = 44;
+pub(crate) const MAX_BITS: u32 = 44;
 /// The least that is worth having.
 const MIN_BITS: u32 = 36;
 
@@ -29,6 +30,8 @@ const MIN_BITS: u32 = 36;
 pub(crate) struct Region {
     base: NonNull<u8>,
     size: u64,
+    /// Held by the one who maps more page-table memory.
+    growing: Mutex<()>,
     /// End of the page-table memory that is mapped, which starts at [`Region::tables_start`].
     tables_mapped: AtomicU64,
     watched: &'static Watched,
@@ -40,16 +43,17 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Reserves as much as the host gives, at most 16 TiB.
-    pub(crate) fn reserve() -> io::Result<Self> {
+    /// Reserves as much as the host gives, at most 2^`most` bytes.
+    pub(crate) fn reserve(most: u32) -> io::Result<Self> {
         let mut refused = io::Error::from(io::ErrorKind::OutOfMemory);
-        for bits in (MIN_BITS..=MAX_BITS).rev() {
+        for bits in (MIN_BITS..=most.min(MAX_BITS)).rev() {
             match reserve_aligned(1 << bits) {
                 Ok(base) => {
                     let size = 1 << bits;
                     return Ok(Self {
                         base,
                         size,
+                        growing: Mutex::default(),
                         tables_mapped: AtomicU64::new(Self::TABLES_START),
                         watched: Watched::claim(base, bits),
                     });
@@ -88,9 +92,8 @@ impl Region {
     }
 
     /// Maps `bytes` more of page-table memory and returns where it starts, or `None` when there is no more.
-    ///
-    /// The caller makes sure that only one thread does so at a time.
     pub(crate) fn extend_tables(&self, bytes: u64) -> Option<Pa> {
+        let _alone = self.growing.lock();
         let start = self.tables_mapped.load(Ordering::Relaxed);
         let end = start
             .checked_add(bytes)

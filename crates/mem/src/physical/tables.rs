@@ -35,6 +35,8 @@ struct Pool {
     /// What has never been used: `next..end`.
     next: u64,
     end: u64,
+    /// Bytes of the tables that are handed out.
+    used: u64,
     /// Freed tables by the logarithm of their size.
     free: [Vec<Pa>; MAX.log2() as usize + 1],
 }
@@ -46,20 +48,30 @@ impl Tables {
         }
         let mut pool = self.pool.lock();
         if let Some(table) = pool.free[usize::from(size.log2())].pop() {
+            pool.used += size.bytes();
             drop(pool);
             if let Some(words) = region.words(table, size.bytes()) {
                 clear(words);
             }
             return Ok(table);
         }
-        pool.take_new(region, size).ok_or(OutOfMemory)
+        let table = pool.take_new(region, size).ok_or(OutOfMemory)?;
+        pool.used += size.bytes();
+        Ok(table)
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.pool.lock().used
     }
 
     pub(super) fn free(&self, region: &Region, table: Pa, size: PageSize) {
         let ours = region.words(table, size.bytes()).is_some();
         let mut pool = self.pool.lock();
         match pool.free.get_mut(usize::from(size.log2())) {
-            Some(free) if ours => free.push(table),
+            Some(free) if ours => {
+                free.push(table);
+                pool.used -= size.bytes();
+            }
             _ => tracing::error!(%table, %size, "freed a page table that is none"),
         }
     }

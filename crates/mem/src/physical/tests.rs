@@ -1,10 +1,10 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
-use swiommu_addr::{Address, Hva};
+use swiommu_addr::Hva;
 
 use super::*;
-use crate::{AddressSpace, FileOffset, FileRange, LocalSpace, PAGE, Runs};
+use crate::{AddressSpace, FileOffset, FileRange, LocalSpace, Runs};
 
 fn machine() -> Arc<PhysicalMemory> {
     PhysicalMemory::new(Config::default()).unwrap()
@@ -281,4 +281,34 @@ fn threads_allocate_tables_without_sharing_them() {
             });
         }
     });
+}
+
+#[test]
+fn a_host_may_give_less() {
+    let memory = PhysicalMemory::with_bits(Config::default(), 36).unwrap();
+    let space = LocalSpace::new(&memory).unwrap();
+    let buffer = space.allocate(0x1000).unwrap();
+    let runs = space.resolve(buffer, crate::Access::Write).unwrap();
+    memory.write(runs[0].memory.start(), b"small").unwrap();
+    assert!(runs[0].memory.last().get() < 1 << 36);
+    let table = memory.alloc_table(PageSize::SIZE_4K).unwrap();
+    assert!(memory.words(table, PageSize::SIZE_4K).is_some());
+}
+
+#[test]
+fn files_that_do_not_fit_are_refused_without_loss() {
+    let memory = PhysicalMemory::with_bits(Config::default(), 36).unwrap();
+    let large = File::new(1 << 36);
+    let wanted = |len| Wanted {
+        id: large.id,
+        page: PAGE,
+        range: FileRange::from_len(FileOffset::new(0), len).unwrap(),
+        expected_size: len,
+    };
+    let open = || large.file.as_fd().try_clone_to_owned().ok();
+    assert_eq!(
+        memory.resolve_file(&wanted(1 << 36), None, open),
+        Err(Exhausted)
+    );
+    assert!(memory.resolve_file(&wanted(4 << 30), None, open).is_ok());
 }

@@ -21,7 +21,9 @@ pub use registry::Processes;
 use directory::ProcDir;
 use kind::FileSystems;
 
-use crate::{Access, AddressSpace, DetachCause, Fault, Locked, PhysicalMemory, Run, SpaceId, Uid};
+use crate::{
+    Access, AddressSpace, DetachCause, Fault, Locked, PhysicalMemory, Run, Runs, SpaceId, Uid,
+};
 
 /// The `mm` of another process: what it has mapped, who pays, whether it lives.
 ///
@@ -48,6 +50,10 @@ impl Process {
     ) -> io::Result<Self> {
         let directory = ProcDir::open(pid)?;
         let mm = Mm::open(memory.new_space(), &directory)?;
+        if !mm.is_alive() {
+            // It has executed between two of the opens.
+            return Err(rustix::io::Errno::SRCH.into());
+        }
         let owner = directory.owner()?;
         let user = directory.status_field("Uid:").unwrap_or(owner);
         let limit = vm::memlock_limit(pid).unwrap_or(Some(0));
@@ -118,6 +124,10 @@ impl AddressSpace for Process {
     }
 
     fn resolve(&self, pages: HvaRange, access: Access) -> Result<Vec<Run>, Fault> {
+        Ok(self.resolve_pages(pages, access)?.into_vec())
+    }
+
+    fn resolve_runs(&self, pages: HvaRange, access: Access) -> Result<Runs, Fault> {
         self.resolve_pages(pages, access)
     }
 

@@ -20,14 +20,14 @@ use crate::{
 pub struct Processes {
     memory: Arc<PhysicalMemory>,
     systems: Arc<FileSystems>,
-    known: RwLock<BTreeMap<i32, Known>>,
+    known: RwLock<BTreeMap<i32, Entry>>,
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct Entry {
     process: Arc<Process>,
-    /// Whether the `mm` can be taken for the process' without a closer look.
-    certain: bool,
+    /// Whether the process was about to execute when it was last seen: the `mm` may be another's by now.
+    announced: bool,
 }
 
 impl Processes {
@@ -49,52 +49,37 @@ impl Processes {
     /// # Errors
     /// When the process is gone, or may not be looked at (`ptrace(2)` access is needed).
     pub fn get(&self, pid: i32) -> io::Result<Arc<Process>> {
-        if let Some(known) = self.known.read().get(&pid)
-            && known.certain
-            && known.process.is_alive()
+        if let Some(entry) = self.known.read().get(&pid)
+            && !entry.announced
+            && entry.process.is_alive()
         {
-            return Ok(known.process.clone());
+            return Ok(entry.process.clone());
         }
         let mut known = self.known.write();
-        let relatives = relatives(pid, &known);
-        let sharing = relatives.iter().find(|(relative, process)| {
-            process.is_alive() && vm::share_mm(pid, *relative) == Some(true)
-        });
-        if let Some((relative, process)) = sharing {
-            let process = process.clone();
-            // With several processes, the `mm` living on does not tell that this one still has it.
-            for member in [pid, *relative] {
-                let process = process.clone();
-                let certain = false;
-                known.insert(member, Known { process, certain });
-            }
-            return Ok(process);
-        }
-        if let Some(old) = known.get_mut(&pid)
-            && old.process.is_alive()
-            && !relatives
-                .iter()
-                .any(|(_, process)| Arc::ptr_eq(process, &old.process))
+        if let Some(entry) = known.get(&pid)
+            && entry.process.is_alive()
+            && still_has(pid, entry, &known)
         {
-            // Whatever was announced (an exec that failed) has not happened: nobody else keeps this `mm` alive.
-            old.certain = true;
-            return Ok(old.process.clone());
+            return Ok(entry.process.clone());
         }
-        let process = Arc::new(Process::open(&self.memory, &self.systems, pid)?);
-        let fresh = Known {
-            process: process.clone(),
-            certain: true,
+        let process = match shared_with(pid, &known) {
+            Some(process) => process,
+            None => Arc::new(Process::open(&self.memory, &self.systems, pid)?),
         };
-        known.retain(|_, known| known.process.is_alive());
-        known.insert(pid, fresh);
+        known.retain(|_, entry| entry.process.is_alive());
+        let entry = Entry {
+            process: process.clone(),
+            announced: false,
+        };
+        known.insert(pid, entry);
         Ok(process)
     }
 
     /// To be called before an `execve` of this process continues: the `mm` may be another one afterwards.
     pub fn execing(&self, pid: i32) {
-        let process = self.known.write().get_mut(&pid).map(|known| {
-            known.certain = false;
-            known.process.clone()
+        let process = self.known.write().get_mut(&pid).map(|entry| {
+            entry.announced = true;
+            entry.process.clone()
         });
         if let Some(process) = process {
             process.prepare_leave(DetachCause::Exec);
@@ -107,7 +92,7 @@ impl Processes {
             .known
             .read()
             .get(&pid)
-            .map(|known| known.process.clone());
+            .map(|entry| entry.process.clone());
         if let Some(process) = process {
             process.prepare_leave(DetachCause::Exit);
         }
@@ -121,16 +106,31 @@ impl Processes {
         }
     }
 
+    /// The memory of this process, if it has been asked for before and lives.
+    pub fn known(&self, pid: i32) -> Option<Arc<Process>> {
+        let known = self.known.read();
+        let process = &known.get(&pid)?.process;
+        process.is_alive().then(|| process.clone())
+    }
+
+    /// Gives up the processes whose memory is gone: to be called when some may have been killed.
+    pub fn forget_dead(&self) {
+        let mut known = self.known.write();
+        let before = known.len();
+        known.retain(|_, entry| entry.process.is_alive());
+        let some_died = known.len() < before;
+        drop(known);
+        if some_died {
+            self.memory.close_idle();
+        }
+    }
+
     /// All known processes whose memory is alive, each `mm` once.
     pub fn live(&self) -> Vec<Arc<Process>> {
-        let known: Vec<_> = self
-            .known
-            .read()
-            .values()
-            .map(|known| known.process.clone())
-            .collect();
+        let known = self.known.read();
+        let mut live: Vec<_> = known.values().map(|entry| entry.process.clone()).collect();
+        drop(known);
         let mut seen = BTreeSet::new();
-        let mut live = known;
         live.retain(|process| seen.insert(process.id()) && process.is_alive());
         live
     }
@@ -181,15 +181,27 @@ impl Search for Processes {
     }
 }
 
-/// The known processes that could share the `mm` of `pid`: its parent and its children.
-fn relatives(pid: i32, known: &BTreeMap<i32, Known>) -> Vec<(i32, Arc<Process>)> {
-    let Ok(directory) = ProcDir::open(pid) else {
-        return Vec::new();
-    };
-    let parent = directory
-        .status_field("PPid:")
-        .and_then(|pid| i32::try_from(pid).ok());
-    let pids = parent.into_iter().chain(directory.children());
-    let of = |relative| Some((relative, known.get(&relative)?.process.clone()));
-    pids.filter_map(of).collect()
+/// Whether a process still has the `mm` that it had before it announced an exec, which lives on.
+fn still_has(pid: i32, entry: &Entry, known: &BTreeMap<i32, Entry>) -> bool {
+    if !entry.announced {
+        return true;
+    }
+    let mut sharers = known.iter().filter(|(other, theirs)| {
+        **other != pid && !theirs.announced && Arc::ptr_eq(&theirs.process, &entry.process)
+    });
+    // Without anybody else to keep it, the `mm` would be gone after an exec.
+    sharers.all(|(other, _)| vm::share_mm(pid, *other) == Some(true))
+}
+
+/// The memory of a known process that a newly met one shares (`CLONE_VM`): its parent's, or that of one of its children.
+fn shared_with(pid: i32, known: &BTreeMap<i32, Entry>) -> Option<Arc<Process>> {
+    let directory = ProcDir::open(pid).ok()?;
+    let parent = directory.status_field("PPid:");
+    let parent = parent.and_then(|parent| i32::try_from(parent).ok());
+    let relatives = parent.into_iter().chain(directory.children());
+    let relatives = relatives.filter_map(|relative| Some((relative, known.get(&relative)?)));
+    let mut sharing = relatives.filter(|(relative, entry)| {
+        entry.process.is_alive() && vm::share_mm(pid, *relative) == Some(true)
+    });
+    sharing.next().map(|(_, entry)| entry.process.clone())
 }

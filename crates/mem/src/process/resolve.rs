@@ -9,10 +9,10 @@ use super::maps::Vma;
 use super::open::open_mapped;
 use super::{Process, vm};
 use crate::physical::{Alias, Exhausted, Wanted, push_run};
-use crate::{Access, Fault, FileId, FileOffset, FileRange, PAGE, Run, Runs};
+use crate::{Access, Fault, FileId, FileOffset, FileRange, PAGE, Runs};
 
 impl Process {
-    pub(super) fn resolve_pages(&self, pages: HvaRange, access: Access) -> Result<Vec<Run>, Fault> {
+    pub(super) fn resolve_pages(&self, pages: HvaRange, access: Access) -> Result<Runs, Fault> {
         let mut runs = Runs::new();
         let mut rest = pages;
         loop {
@@ -31,7 +31,7 @@ impl Process {
                 .and_then(|next| HvaRange::new(next, pages.last()));
             match next {
                 Some(next) => rest = next,
-                None => return Ok(runs.into_vec()),
+                None => return Ok(runs),
             }
         }
     }

@@ -1,6 +1,8 @@
 //! A process gives memory back that is pinned.
 
-use swiommu_addr::HvaRange;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use swiommu_addr::{HvaRange, Pa};
 use swiommu_mem::{AddressSpace, Config, Content, DetachCause, Finding, PhysicalMemory, Processes};
 
 use crate::area::Area;
@@ -187,6 +189,49 @@ fn too_much_content_is_lost_but_never_replaced_by_strangers() {
         }]
     ));
     assert!(processes_are_quiet(&machine));
+}
+
+#[test]
+fn dma_in_flight_is_neither_lost_nor_in_the_new_pages() {
+    const LEN: usize = 0x10000;
+    let _alone = crate::alone();
+    let area = Area::private(LEN);
+    let child = Child::spawn(|line| {
+        loop {
+            line.tell();
+            line.wait();
+            area.replace(0, LEN);
+        }
+    });
+    let machine = Machine::new();
+    child.line().wait();
+    let process = machine.process(&child);
+    for _ in 0..10 {
+        let (_pages, memory) = machine.pinned(&process, area.range());
+        let number = |n: usize| (n as u64 + 1).to_le_bytes();
+        let at = |n: usize| Pa::new(memory.start().get() + n as u64 * 8);
+        let written = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..LEN / 8 {
+                    machine.memory.write(at(n), &number(n)).unwrap();
+                    written.store(n, Ordering::Relaxed);
+                }
+            });
+            while written.load(Ordering::Relaxed) < LEN / 32 {
+                std::thread::yield_now();
+            }
+            process.detach(area.range(), DetachCause::MapFixed);
+            child.line().tell();
+            child.line().wait();
+        });
+        let old = machine.bytes::<LEN>(memory);
+        let lost = (0..LEN / 8).find(|&n| old[n * 8..n * 8 + 8] != number(n));
+        assert_eq!(lost, None, "a write that was lost");
+        let mut new = vec![1; LEN];
+        process.read(area.range().start(), &mut new).unwrap();
+        assert!(new.iter().all(|&byte| byte == 0), "a write to a new page");
+    }
 }
 
 fn processes_are_quiet(machine: &Machine) -> bool {

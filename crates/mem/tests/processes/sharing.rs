@@ -178,6 +178,32 @@ fn another_process_takes_over_when_the_mapper_has_exited() {
     }
 }
 
+#[test]
+fn an_address_that_means_something_else_by_now_is_not_used() {
+    let _alone = crate::alone();
+    let file = memfd(0x1000);
+    let id = FileId::from(&fstat(&file).unwrap());
+    let map = || Area::of_file(file.as_fd(), 0x1000, 0, MapFlags::SHARED);
+    let (first, second) = (map(), map());
+    let child = Child::spawn(|line| {
+        line.wait();
+        first.replace(0, 0x1000);
+        line.tell();
+    });
+    let machine = Machine::new();
+    machine.memory.leave_closed(id);
+    let process = machine.process(&child);
+    let (_pages, memory) = machine.pinned(&process, first.range());
+    machine.memory.write(memory.start(), b"old").unwrap();
+    child.line().tell();
+    child.line().wait();
+    machine.memory.write(memory.start(), b"new").unwrap();
+    assert_eq!(&second.read::<3>(0), b"new");
+    let mut seen = [1; 3];
+    process.read(first.range().start(), &mut seen).unwrap();
+    assert_eq!(seen, [0; 3], "what the process has mapped there since");
+}
+
 /// Which file the kernel keeps an area of anonymous shared memory in.
 pub(crate) fn file_of(child: &Child, area: &Area) -> FileId {
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.pid())).unwrap();

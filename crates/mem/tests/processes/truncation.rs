@@ -36,7 +36,8 @@ fn a_truncated_file_is_survived_and_comes_back_when_it_grows() {
     );
     // The device goes on with its page, long copies with the string instructions too.
     machine.memory.write(last.start(), &[7; 0x1000]).unwrap();
-    assert_eq!(machine.bytes::<0x1000>(last), [7; 0x1000]);
+    let seen = machine.bytes::<0x1000>(last);
+    assert!(seen.iter().all(|&byte| byte == 7));
     assert_eq!(machine.bytes::<0x3000>(memory)[..4], *b"kept");
     assert_eq!(machine.memory.take_findings().len(), 1, "the page between");
 

@@ -212,28 +212,21 @@ fn amdv1_dirty_leaf_is_read_once_and_cleaned_everywhere() {
 fn amdv1_leaf_is_smaller_than_what_the_root_resolves() {
     let table = PageTable::new(amdv1(), HeapTables::new()).unwrap();
     let run = PaRange::from_len(Pa::new(0), 1 << 48).unwrap();
-    let mapped = table
-        .map(Iova::new(0), run, Prot::RW, PageSizes::ALL)
-        .unwrap();
-    assert!(mapped.replaced().is_none());
-    assert_eq!(
-        (
-            table.root().levels,
-            table.translate(Iova::new(0)).unwrap().size.log2()
-        ),
-        (4, 47)
-    );
-    let mapped = table
-        .map(Iova::new(1 << 48), run, Prot::RW, PageSizes::ALL)
-        .unwrap();
-    assert!(mapped.replaced().is_none());
-    assert_eq!(
-        (
-            table.root().levels,
-            table.translate(Iova::new(1 << 48)).unwrap().size.log2()
-        ),
-        (5, 48)
-    );
+    let all = PageSizes::ALL;
+    // The old root, empty, is below the new one, and gives way to a leaf.
+    let replaced = table
+        .map(Iova::new(0), run, Prot::RW, all)
+        .unwrap()
+        .replaced();
+    assert!(!replaced.unwrap().flushed().is_empty());
+    let size_log2 = |iova| table.translate(Iova::new(iova)).unwrap().size.log2();
+    assert_eq!((table.root().levels, size_log2(0)), (4, 47));
+    let replaced = table
+        .map(Iova::new(1 << 48), run, Prot::RW, all)
+        .unwrap()
+        .replaced();
+    assert!(replaced.is_none());
+    assert_eq!((table.root().levels, size_log2(1 << 48)), (5, 48));
 }
 
 #[test]

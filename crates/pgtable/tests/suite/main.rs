@@ -7,6 +7,7 @@ mod corrupt;
 mod failure;
 mod formats;
 mod golden;
+mod interference;
 mod model;
 mod operations;
 mod support;
@@ -85,6 +86,11 @@ macro_rules! for_every_format {
             #[test]
             fn random_operations_do_what_a_naive_model_does() {
                 model::random_operations_do_what_a_naive_model_does($format);
+            }
+
+            #[test]
+            fn a_neighbour_at_any_step_changes_nothing() {
+                interference::a_neighbour_at_any_step_changes_nothing($format);
             }
 
             #[test]

@@ -111,15 +111,15 @@ pub(crate) fn allowed_sizes_restrict_the_leaves<F: Format>(format: F) {
     let large = F::item_size(1);
     let only_small = PageSizes::NONE.with(F::GRANULE);
     let full = table(format);
-    let _ = full
-        .map(
-            Iova::new(0),
-            memory(PA, large.bytes()),
-            Prot::RW,
-            only_small,
-        )
-        .unwrap();
-    assert!(leaves(&full).iter().all(|leaf| leaf.size == F::GRANULE));
+    // Into a new table, then where all tables but the last exist.
+    for start in [0, large.bytes()] {
+        let run = memory(PA, large.bytes());
+        let mapped = full
+            .map(Iova::new(start), run, Prot::RW, only_small)
+            .unwrap();
+        assert!(mapped.replaced().is_none());
+        assert!(leaves(&full).iter().all(|leaf| leaf.size == F::GRANULE));
+    }
 
     // A table without the smallest leaf wants everything aligned to the next.
     let table = table(format).with_page_sizes(PageSizes::from_bitmap(!0 << large.log2()));
@@ -382,6 +382,15 @@ pub(crate) fn requests_that_make_no_sense_are_refused<F: Format>(format: F) {
     map(&table, 0, top, granule);
     assert_only(&table, 0, top, granule);
     unmap(&table, 0, granule);
+    // Now all tables for it exist.
+    let beyond = memory(1 << bits, granule);
+    assert_eq!(
+        request(0, 1 << bits, granule).unwrap_err(),
+        Error::OutputOutOfRange {
+            range: beyond,
+            bits
+        }
+    );
 
     let nothing = table.map_runs(Iova::new(0), &[], Prot::RW, PageSizes::ALL);
     assert_eq!(nothing.unwrap_err(), Error::Empty { iova: Iova::new(0) });
@@ -477,6 +486,7 @@ pub(crate) fn dirty_is_per_leaf_and_cleared_on_request<F: Format>(format: F) {
                 .unwrap();
             written.push(iova(base + n * size, size));
         }
+        assert_eq!(dirty(all, DirtyRead::Keep), (written.clone(), None));
         assert_eq!(
             dirty(all, DirtyRead::Clear),
             (written, Some(iova(base, len)))

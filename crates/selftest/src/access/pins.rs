@@ -14,6 +14,8 @@ use crate::Error;
 use crate::memory::{each_piece, iova_range};
 
 /// What an access has pinned, by number.
+///
+/// Pinning and unpinning happen under the lock, so that an unmap that asks for a pin in the making or in the unmaking waits.
 #[derive(Debug, Default)]
 pub(super) struct Pins {
     items: Mutex<Items>,
@@ -35,8 +37,15 @@ impl AccessClient for Pins {
 }
 
 impl Pins {
-    fn remove(&self, item: u32) -> Option<Pinned> {
-        self.items.lock().pinned.remove(&item)
+    /// Unpins. Says whether there was such a pin.
+    fn remove(&self, item: u32) -> bool {
+        let mut items = self.items.lock();
+        items.pinned.remove(&item).is_some()
+    }
+
+    /// Unpins everything.
+    pub(super) fn clear(&self) {
+        self.items.lock().pinned.clear();
     }
 }
 
@@ -82,7 +91,6 @@ pub(crate) fn pin(call: &Call<'_>, cmd: &mut IommuTestCmd) -> Result<Outcome, Er
     } else {
         Access::Read
     };
-    // An unmap of the range finds the pin in the list, or comes before it: the lock is held over both steps.
     let mut items = file.pins.items.lock();
     let pinned = file.access.pin(range, access)?;
     if body.uptr != 0 {
@@ -105,9 +113,11 @@ pub(crate) fn pin(call: &Call<'_>, cmd: &mut IommuTestCmd) -> Result<Outcome, Er
 /// Unpins.
 pub(crate) fn unpin(call: &Call<'_>, cmd: &IommuTestCmd) -> Result<Outcome, Error> {
     let DestroyAccessPages { access_pages_id } = cmd.body.get();
-    let removed = find(call, cmd)?.pins.remove(access_pages_id);
-    removed.ok_or(Error::NoPin(access_pages_id))?;
-    Ok(Outcome::DONE)
+    if find(call, cmd)?.pins.remove(access_pages_id) {
+        Ok(Outcome::DONE)
+    } else {
+        Err(Error::NoPin(access_pages_id))
+    }
 }
 
 /// Whether the pages of a pinned range are those that the caller has at `uptr`, which is where the range's first byte should be.

@@ -29,7 +29,15 @@ impl Host {
     /// # Errors
     /// When the host does not give the address space.
     pub fn new() -> io::Result<Self> {
-        let memory = PhysicalMemory::new(Config::default())?;
+        Self::with_memory(Config::default())
+    }
+
+    /// A machine whose memory behaves like this.
+    ///
+    /// # Errors
+    /// When the host does not give the address space.
+    pub fn with_memory(config: Config) -> io::Result<Self> {
+        let memory = PhysicalMemory::new(config)?;
         let selftest = Selftest::new(&memory, &Epochs::new());
         Ok(Self { memory, selftest })
     }

@@ -19,7 +19,11 @@ fn numbers_are_the_lowest_that_are_free() {
     let first = w.iommu.mock_domain(id(1)).unwrap();
     assert_eq!(ids(first), (id(2), id(3), id(4)));
     let second = w.iommu.mock_domain(id(1)).unwrap();
-    assert_eq!(ids(second), (id(5), id(6), id(4)), "the page table is shared");
+    assert_eq!(
+        ids(second),
+        (id(5), id(6), id(4)),
+        "the page table is shared"
+    );
     for busy in [1, 4, 3] {
         assert_eq!(errno(w.iommu.destroy(id(busy))), Errno::EBUSY);
     }
@@ -79,7 +83,9 @@ fn automatic_page_tables_live_as_long_as_a_device_is_attached() {
     f.check_refs(0, PAGE, 1);
     let kept = iommu.check_map(device.hwpt, APERTURE, PAGE, f.at(0));
     kept.expect("the second device keeps the page table");
-    iommu.mock_domain_replace(device.stdev, device.hwpt).unwrap();
+    iommu
+        .mock_domain_replace(device.stdev, device.hwpt)
+        .unwrap();
     iommu.mock_domain_replace(device.stdev, other).unwrap();
 
     iommu.destroy(second.stdev).unwrap();
@@ -159,10 +165,7 @@ fn hardware_information_fits_the_buffer_it_gets() {
     Fixture::each(|f| {
         let iommu = f.iommu();
         let Some(device) = f.devices.first() else {
-            assert_eq!(
-                errno(iommu.hw_info(ObjectId(9), None, 8)),
-                Errno::ENOENT
-            );
+            assert_eq!(errno(iommu.hw_info(ObjectId(9), None, 8)), Errno::ENOENT);
             return;
         };
         let selftest = IOMMU_HW_INFO_TYPE_SELFTEST.0;

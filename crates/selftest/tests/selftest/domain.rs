@@ -10,7 +10,9 @@ use swiommu_files::FdNumber;
 use swiommu_iommufd::{AccessKind, HwptFlags, ObjectId};
 use swiommu_selftest::client::Device;
 
-use crate::fixture::{APERTURE, BUFFER, Fixture, MOCK_PAGE, PAGE, VARIANTS, World, add, errno};
+use crate::fixture::{
+    APERTURE, BUFFER, Fixture, MOCK_PAGE, PAGE, VARIANTS, World, add, count, errno,
+};
 
 /// A memfd of this many bytes, open in the client's process, and our own handle on it.
 fn memfd(w: &World, len: u64) -> (FdNumber, File) {
@@ -35,8 +37,8 @@ fn each_attached(test: impl Fn(&Fixture)) {
 
 /// Every start and end at the page table's granule in eight pages.
 fn each_piece(mut test: impl FnMut(u64, u64)) {
-    for start in (0..8 * PAGE).step_by(MOCK_PAGE as usize) {
-        for end in (start + MOCK_PAGE..8 * PAGE).step_by(MOCK_PAGE as usize) {
+    for start in (0..8 * PAGE).step_by(count(MOCK_PAGE)) {
+        for end in (start + MOCK_PAGE..8 * PAGE).step_by(count(MOCK_PAGE)) {
             test(start, end - start);
         }
     }
@@ -62,7 +64,13 @@ fn memory_with_a_hole_is_refused_whole() {
             assert_eq!(errno(mapped), Errno::EFAULT);
             assert_eq!(f.world.host.memory().pinned_pages(), 1);
         }
-        space.map_shared(f.at(0), space, HvaRange::from_len(f.at(8 * PAGE), len).unwrap()).unwrap();
+        space
+            .map_shared(
+                f.at(0),
+                space,
+                HvaRange::from_len(f.at(8 * PAGE), len).unwrap(),
+            )
+            .unwrap();
     });
 }
 
@@ -124,8 +132,13 @@ fn pieces_of_a_file_are_mapped() {
         let again = f.iommu().map_file(other, fd, start, len, Some(iova));
         again.unwrap();
         let context = f.iommu().context().unwrap();
-        for at in (0..len).step_by(MOCK_PAGE as usize) {
-            let pa = |hwpt| context.paging_domain(hwpt).unwrap().iova_to_phys(add(iova, at));
+        for at in (0..len).step_by(count(MOCK_PAGE)) {
+            let pa = |hwpt| {
+                context
+                    .paging_domain(hwpt)
+                    .unwrap()
+                    .iova_to_phys(add(iova, at))
+            };
             assert!(pa(device.hwpt).is_some());
             assert_eq!(pa(device.hwpt), pa(late.hwpt), "the same page of the file");
         }
@@ -186,9 +199,7 @@ fn huge_pages_are_leaves_of_the_largest_size() {
 #[test]
 fn check_map_compares_in_order() {
     let (f, device) = Fixture::one();
-    let check = |iova: Iova, len, offset| {
-        f.iommu().check_map(device.hwpt, iova, len, f.at(offset))
-    };
+    let check = |iova: Iova, len, offset| f.iommu().check_map(device.hwpt, iova, len, f.at(offset));
     f.map_fixed(0, 2 * PAGE, APERTURE);
     check(APERTURE, 0, 0).unwrap();
     check(APERTURE, 2 * PAGE, 0).unwrap();
@@ -204,7 +215,12 @@ fn check_map_compares_in_order() {
     ] {
         assert_eq!(errno(check(iova, len, offset)), Errno::EINVAL);
     }
-    let past = f.iommu().check_map(device.hwpt, APERTURE, MOCK_PAGE, swiommu_addr::Hva::new(u64::MAX - MOCK_PAGE + 1));
+    let past = f.iommu().check_map(
+        device.hwpt,
+        APERTURE,
+        MOCK_PAGE,
+        swiommu_addr::Hva::new(u64::MAX - MOCK_PAGE + 1),
+    );
     assert_eq!(errno(past), Errno::EINVAL);
 
     let space = f.world.process.space();
@@ -218,7 +234,15 @@ fn check_map_compares_in_order() {
     );
     let ioas = f.iommu().check_map(f.ioas, APERTURE, PAGE, f.at(0));
     assert_eq!(errno(ioas), Errno::ENOENT);
-    f.world.process.space().map_shared(f.at(PAGE), space, HvaRange::from_len(f.at(4 * PAGE), PAGE).unwrap()).unwrap();
+    f.world
+        .process
+        .space()
+        .map_shared(
+            f.at(PAGE),
+            space,
+            HvaRange::from_len(f.at(4 * PAGE), PAGE).unwrap(),
+        )
+        .unwrap();
     f.world.close();
 }
 
@@ -249,9 +273,7 @@ fn pins_go_with_the_ioas_that_needed_them() {
         let first = iommu.ioas_alloc().unwrap();
         let from = iommu.map(first, f.at(0), BUFFER).unwrap();
         let access = iommu.create_access(first, AccessKind::Pins).unwrap();
-        iommu
-            .access_pages(access, from, BUFFER, f.at(0))
-            .unwrap();
+        iommu.access_pages(access, from, BUFFER, f.at(0)).unwrap();
         f.check_refs(0, BUFFER, 1);
         iommu
             .copy((first, from), BUFFER, f.ioas, Some(APERTURE))
@@ -266,9 +288,7 @@ fn pins_go_with_the_ioas_that_needed_them() {
         f.check_refs(0, BUFFER, 0);
         iommu.destroy(first).unwrap();
 
-        let pin = iommu
-            .access_pages(access, from, BUFFER, f.at(0))
-            .unwrap();
+        let pin = iommu.access_pages(access, from, BUFFER, f.at(0)).unwrap();
         iommu
             .copy((second, from), BUFFER, f.ioas, Some(APERTURE))
             .unwrap();

@@ -7,6 +7,7 @@ use swiommu_abi::Errno;
 use swiommu_abi::mock::{IOMMU_TEST_DEV_CACHE_DEFAULT, MOCK_APERTURE_START};
 use swiommu_abi::test_cmd::MockFlagsDevice;
 use swiommu_addr::{Address, Hva, Iova, PageSize};
+use swiommu_files::FdNumber;
 use swiommu_iommufd::ObjectId;
 use swiommu_selftest::client::{Buffer, Client, Device, Host, Process, Result};
 
@@ -22,6 +23,11 @@ pub(crate) const APERTURE: Iova = Iova::new(MOCK_APERTURE_START);
 #[track_caller]
 pub(crate) fn errno<T: Debug>(result: Result<T>) -> Errno {
     result.expect_err("the call should fail").errno()
+}
+
+/// Bytes as Rust counts them.
+pub(crate) fn count(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap()
 }
 
 pub(crate) fn add(iova: Iova, bytes: u64) -> Iova {
@@ -66,7 +72,7 @@ impl World {
         bytes
     }
 
-    /// Closes the client; then nothing may be pinned any more.
+    /// Closes the client and its accesses; then nothing may be pinned any more.
     pub(crate) fn close(self) {
         let Self {
             host,
@@ -75,6 +81,9 @@ impl World {
             memory,
         } = self;
         drop(iommu);
+        for fd in 0..64 {
+            let _ = process.close(FdNumber(fd));
+        }
         assert_eq!(
             host.memory().pinned_pages(),
             0,

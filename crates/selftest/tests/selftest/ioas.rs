@@ -2,10 +2,12 @@
 
 use swiommu_abi::Errno;
 use swiommu_abi::UapiStruct;
-use swiommu_abi::ioas::{IOMMU_IOAS_IOVA_RANGES, IommuIoasIovaRanges, IommuIovaRange};
+use swiommu_abi::ioas::{
+    IOMMU_IOAS_IOVA_RANGES, IommuIoasIovaRanges, IommuIovaRange, IommufdIoasMapFlags as MapFlags,
+};
 use swiommu_abi::mock::{MOCK_APERTURE_LAST, MOCK_APERTURE_START};
 use swiommu_abi::option::IommufdOption;
-use swiommu_addr::{Iova, IovaRange, PageSize};
+use swiommu_addr::{Hva, Iova, IovaRange, PageSize};
 use swiommu_iommufd::ObjectId;
 use zerocopy::IntoBytes;
 
@@ -103,23 +105,43 @@ fn what_unmap_removed_before_an_error_stays_removed() {
 
 #[test]
 fn the_arguments_of_map_are_checked_in_order() {
-    let (f, _) = Fixture::one();
-    let (iommu, at) = (f.iommu(), f.at(0));
-    let map = |len, iova| errno(iommu.map_fixed(f.ioas, at, len, Iova::new(iova)));
-    assert_eq!(map(PAGE, u64::MAX), Errno::EOVERFLOW);
-    assert_eq!(map(u64::MAX, 0), Errno::EOVERFLOW);
-    assert_eq!(map(0, MOCK_APERTURE_START), Errno::EINVAL);
-    assert_eq!(map(MOCK_PAGE + 1, MOCK_APERTURE_START), Errno::EINVAL);
-    assert_eq!(map(PAGE, MOCK_APERTURE_START + 1), Errno::EINVAL);
-    assert_eq!(map(PAGE, 0), Errno::EINVAL, "below the aperture");
-    assert_eq!(map(PAGE, MOCK_APERTURE_LAST + 1), Errno::EINVAL);
-    let unknown = iommu.map_fixed(ObjectId(99), at, PAGE, APERTURE);
-    assert_eq!(errno(unknown), Errno::ENOENT);
-    let device = iommu.map_fixed(f.devices[0].idev, at, PAGE, APERTURE);
-    assert_eq!(errno(device), Errno::ENOENT, "another type of object");
-    let wild = iommu.map_fixed(f.ioas, swiommu_addr::Hva::new(0x10_0000), PAGE, APERTURE);
-    assert_eq!(errno(wild), Errno::EFAULT);
+    let (f, device) = Fixture::one();
+    let iommu = f.iommu();
+    let (unknown, nowhere) = (ObjectId(99), Hva::new(0x10_0000));
+    let (none, both) = (MapFlags::empty(), MapFlags::READABLE | MapFlags::WRITEABLE);
+    let flag = both | MapFlags::from_bits_retain(8);
+    let top = Hva::new(u64::MAX);
     f.map_fixed(0, PAGE, APERTURE);
+    let (start, free) = (MOCK_APERTURE_START, MOCK_APERTURE_START + PAGE);
+    let (beyond, last_granule) = (MOCK_APERTURE_LAST + 1, u64::MAX - MOCK_PAGE + 1);
+    for (ioas, from, len, iova, flags, wrong) in [
+        (unknown, top, u64::MAX, u64::MAX, flag, Errno::EOPNOTSUPP),
+        (unknown, top, u64::MAX, 0, none, Errno::EOVERFLOW),
+        (unknown, top, 0, u64::MAX, none, Errno::EOVERFLOW),
+        (unknown, top, 0, 0, none, Errno::EINVAL),
+        (unknown, top, 0, 0, both, Errno::ENOENT),
+        (device.idev, top, 0, 0, both, Errno::ENOENT),
+        (f.ioas, top, 2, 0, both, Errno::EOVERFLOW),
+        (f.ioas, nowhere, 0, 0, both, Errno::EINVAL),
+        (f.ioas, nowhere, MOCK_PAGE + 1, 0, both, Errno::EINVAL),
+        (f.ioas, nowhere, PAGE, start + 1, both, Errno::EINVAL),
+        (f.ioas, nowhere, PAGE, start - PAGE, both, Errno::EINVAL),
+        (f.ioas, nowhere, PAGE, beyond, both, Errno::EINVAL),
+        (f.ioas, nowhere, PAGE, last_granule, both, Errno::EOVERFLOW),
+        (f.ioas, Hva::new(1), PAGE, start, both, Errno::EEXIST),
+        (f.ioas, Hva::new(1), PAGE, free, both, Errno::EINVAL),
+        (f.ioas, nowhere, PAGE, free, both, Errno::EFAULT),
+    ] {
+        let mapped = iommu.map_with(ioas, from, len, Some(Iova::new(iova)), flags);
+        assert_eq!(
+            errno(mapped),
+            wrong,
+            "{ioas} {from} {len:#x} {iova:#x} {flags:?}"
+        );
+    }
+    let huge = iommu.map(f.ioas, Hva::new(0), 1 << 63);
+    assert_eq!(errno(huge), Errno::EOVERFLOW, "no place for it");
+    f.map_fixed(0, PAGE, Iova::new(free));
     f.world.close();
 }
 
@@ -127,7 +149,7 @@ fn the_arguments_of_map_are_checked_in_order() {
 fn without_a_device_memory_is_not_looked_at() {
     let w = World::new();
     let ioas = w.iommu.ioas_alloc().unwrap();
-    let nowhere = swiommu_addr::Hva::new(0x10_0000);
+    let nowhere = Hva::new(0x10_0000);
     w.iommu.map_fixed(ioas, nowhere, PAGE, APERTURE).unwrap();
     assert_eq!(
         errno(w.iommu.mock_domain(ioas)),
@@ -136,7 +158,11 @@ fn without_a_device_memory_is_not_looked_at() {
     );
     w.iommu.unmap(ioas, APERTURE, PAGE).unwrap();
     let device = w.iommu.mock_domain(ioas).unwrap();
-    assert_eq!(device.stdev, ObjectId(2), "the failed one gave its numbers back");
+    assert_eq!(
+        device.stdev,
+        ObjectId(2),
+        "the failed one gave its numbers back"
+    );
     w.close();
 }
 

@@ -1,8 +1,11 @@
 //! What the kernel's IOMMUFD selftest demands, asked of the in-process client.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod access;
 mod change_process;
 mod command;
+mod concurrency;
 mod copy;
 mod device;
 mod dirty;

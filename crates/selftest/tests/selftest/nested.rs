@@ -58,14 +58,18 @@ fn a_device_on_a_nested_page_table_keeps_the_mappings_of_the_parent() {
         .unwrap();
     iommu.mock_domain_replace(device.stdev, nested).unwrap();
     f.map_fixed(0, PAGE, APERTURE);
-    iommu
-        .check_map(parent, APERTURE, PAGE, f.at(0))
-        .unwrap();
+    iommu.check_map(parent, APERTURE, PAGE, f.at(0)).unwrap();
     f.check_refs(0, PAGE, 1);
     let attached = iommu.mock_domain(nested).unwrap();
     assert_eq!(attached.hwpt, nested);
-    let reserved = f.iommu().map_fixed(f.ioas, f.at(0), PAGE, add(APERTURE, 1 << 31));
-    assert_eq!(errno(reserved), Errno::EINVAL, "the parent's aperture counts");
+    let reserved = f
+        .iommu()
+        .map_fixed(f.ioas, f.at(0), PAGE, add(APERTURE, 1 << 31));
+    assert_eq!(
+        errno(reserved),
+        Errno::EINVAL,
+        "the parent's aperture counts"
+    );
     f.world.close();
 }
 

@@ -55,7 +55,10 @@ impl Tables {
     }
 
     fn rid(&self, target: ObjectId) -> Result<ObjectId, Errno> {
-        let replaced = self.f.iommu().mock_domain_replace(self.device.stdev, target);
+        let replaced = self
+            .f
+            .iommu()
+            .mock_domain_replace(self.device.stdev, target);
         replaced.map_err(|refusal| refusal.errno())
     }
 
@@ -73,7 +76,11 @@ impl Tables {
 fn the_rid_must_be_on_a_compatible_page_table_too() {
     let t = Tables::new();
     t.detach(100);
-    assert_eq!(t.attach(100, t.compatible), Err(Errno::EINVAL), "RID on an automatic one");
+    assert_eq!(
+        t.attach(100, t.compatible),
+        Err(Errno::EINVAL),
+        "RID on an automatic one"
+    );
     t.rid(t.parent).unwrap();
     assert_eq!(t.attach(100, t.compatible), Err(Errno::EINVAL));
     t.rid(t.compatible).unwrap();
@@ -123,7 +130,8 @@ fn every_second_attachment_of_the_reserved_pasid_fails() {
     t.attach(1024, t.compatible).unwrap();
     assert_eq!(t.replace(1024, t.nested[0]), Err(Errno::ENOMEM));
     t.is_attached(1024, t.compatible);
-    t.replace(1024, t.nested[0]).expect("the third does not fail");
+    t.replace(1024, t.nested[0])
+        .expect("the third does not fail");
     t.detach(1024);
     t.attach(1024, t.compatible).expect("detaching starts anew");
     t.detach(1024);

@@ -60,8 +60,8 @@ fn only_allowed_ranges_are_used() {
     ] {
         let w = World::new();
         let ioas = w.iommu.ioas_alloc().unwrap();
-        let iovas = |(start, last)| (Iova::new(start), Iova::new(last));
-        let allowed: Vec<_> = allowed.into_iter().map(iovas).collect();
+        let range = |(start, last)| (Iova::new(start), Iova::new(last));
+        let allowed: Vec<_> = allowed.into_iter().map(range).collect();
         w.iommu.allow_iovas(ioas, &allowed).unwrap();
         assert_eq!(place(&w, ioas, V, 0x3000), placed);
         w.close();

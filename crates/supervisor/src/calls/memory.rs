@@ -11,7 +11,9 @@ use crate::threads::Thread;
 
 impl Service {
     pub(super) fn gives_back(&self, notification: &Notification) -> Reply {
-        if let Ok(thread) = self.threads.of(&self.listener, notification) {
+        if let Ok(thread) = self.threads.of(&self.listener, notification)
+            && self.threads.known_space(&thread).is_some()
+        {
             for (range, cause) in given_back(notification, &thread) {
                 tracing::trace!(%range, ?cause, "memory goes");
                 self.threads.detach(&thread, range, cause);

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use swiommu_abi::Errno;
 use swiommu_files::{FdNumber, Paths, Refusal};
+use swiommu_sabotage::Fault;
 
 use crate::client::Client;
 use crate::config::{Capabilities, MemoryWatch};
@@ -105,6 +106,9 @@ impl Service {
 
     /// Completes what comes before a call: the calls of clients that have died, and the releases.
     fn settle(&self, notification: &Notification) {
+        if Fault::LateRelease.is_on() {
+            return;
+        }
         self.long_calls
             .wait_for_the_dead(&self.listener, notification);
         self.table.complete_releases();

@@ -104,7 +104,7 @@ impl Service {
         };
         let for_file = flags.for_file();
         if for_file.contains(OpenFlags::PATH) {
-            let handle = Handle::new(path.to_owned(), node.clone());
+            let handle = Handle::new(path, node.clone());
             let flags = OpenFlags::READ | for_file & OpenFlags::CLOEXEC;
             return opened(client.open(Arc::new(handle), flags, None));
         }

@@ -7,7 +7,7 @@ use swiommu_files::FdNumber;
 
 use super::Service;
 use crate::listener::Notification;
-use crate::paths::{Follow, Owner, ProcPath, Resolver, Target};
+use crate::paths::{Follow, ProcPath, Resolver, Target};
 use crate::remote::RemotePath;
 use crate::table::Served;
 use crate::threads::Thread;
@@ -64,26 +64,7 @@ impl Service {
         let ProcPath::Descriptor(owner, fd) = path else {
             return None;
         };
-        let identity = self.owner(thread, owner)?.identify(fd).ok()?;
+        let identity = thread.owner(owner)?.identify(fd).ok()?;
         self.table.get(identity)
-    }
-
-    /// The thread that a directory of `/proc` is about.
-    pub(super) fn owner(&self, thread: &Arc<Thread>, owner: Owner) -> Option<Arc<Thread>> {
-        match owner {
-            Owner::Thread => Some(thread.clone()),
-            Owner::Process => {
-                let task = thread.task().ok()?;
-                if task.pid == task.tid {
-                    Some(thread.clone())
-                } else {
-                    Thread::open(task.pid).ok().map(Arc::new)
-                }
-            }
-            Owner::Number(number) if thread.numbers_threads_as_we_do() => {
-                Thread::open(number).ok().map(Arc::new)
-            }
-            Owner::Number(_) => None,
-        }
     }
 }

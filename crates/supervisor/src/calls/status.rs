@@ -12,7 +12,7 @@ use crate::threads::Thread;
 impl Service {
     /// The text of a process' status, when ours differs from the host's.
     pub(super) fn status(&self, thread: &Arc<Thread>, owner: Owner) -> Option<Vec<u8>> {
-        let thread = self.owner(thread, owner)?;
+        let thread = thread.owner(owner)?;
         let space = self.threads.known_space(&thread)?;
         let (pinned, locked) = (space.locked().pinned(), space.locked().locked());
         if (pinned, locked) == (0, 0) {

@@ -16,6 +16,14 @@ fn call(number: libc::c_long, args: [u64; 6]) -> Call {
     }
 }
 
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+const ALWAYS: u32 = libc::BPF_JMP | libc::BPF_JA;
+const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+const ANY_BIT: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+
 /// An interpreter of the instructions that seccomp accepts, as far as the assembler emits them.
 fn evaluate(program: &[libc::sock_filter], call: Call) -> u32 {
     let word = |offset: u32| match offset {
@@ -23,7 +31,8 @@ fn evaluate(program: &[libc::sock_filter], call: Call) -> u32 {
         4 => call.arch,
         _ => {
             let argument = call.args[(offset as usize - 16) / 8];
-            (argument >> (8 * (offset & 4))) as u32
+            let half = (argument >> (8 * (offset & 4))) & u64::from(u32::MAX);
+            u32::try_from(half).expect("it is masked")
         }
     };
     let (mut accumulator, mut at) = (0u32, 0);
@@ -39,13 +48,6 @@ fn evaluate(program: &[libc::sock_filter], call: Call) -> u32 {
                 instruction.jf
             })
         };
-        const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-        const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
-        const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-        const ALWAYS: u32 = libc::BPF_JMP | libc::BPF_JA;
-        const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-        const AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
-        const ANY_BIT: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
         match code {
             LOAD => accumulator = word(k),
             AND => accumulator &= k,

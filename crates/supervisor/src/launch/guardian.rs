@@ -22,10 +22,10 @@ use crate::channel::{self, Message, Stage};
 use crate::signals::Mask;
 
 /// The guardian's life. It never returns into the code that forked it.
-pub(super) fn run(plan: &Plan<'_>, channel: OwnedFd, supervisor: OwnedFd) -> ! {
+pub(super) fn run(plan: &Plan<'_>, channel: &OwnedFd, supervisor: &OwnedFd) -> ! {
     // A panic must not unwind into the supervisor's frames, of which this process has a copy.
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        guard(plan, &channel, &supervisor)
+        guard(plan, channel, supervisor);
     }))
     .map_or(1, |()| 0);
     kill_children();

@@ -14,6 +14,7 @@ pub(crate) use guardian::kill_children;
 pub(crate) use program::Program;
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
@@ -23,6 +24,10 @@ use crate::channel::{self, Message};
 use crate::config::NewPrivileges;
 use crate::error::Error;
 use crate::signals::Mask;
+use crate::waiting::is_readable;
+
+/// How long the end waits for processes that do not die: one that waits for a device or a network file system.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the new processes need to know.
 pub(crate) struct Plan<'a> {
@@ -50,7 +55,7 @@ impl Tree {
         // SAFETY: the new process runs `guardian::run`, which never returns into this stack. It allocates, which the C
         // libraries of Linux allow after a fork of a process with several threads, and takes no lock of ours.
         match unsafe { libc::fork() } {
-            0 => guardian::run(plan, theirs, supervisor),
+            0 => guardian::run(plan, &theirs, &supervisor),
             pid => match Pid::from_raw(pid).filter(|_| pid > 0) {
                 Some(guardian) => Ok(Self {
                     control: ours,
@@ -80,6 +85,11 @@ impl Tree {
 
     /// Waits for the guardian's end: whether it found nothing left to guard.
     pub(crate) fn guardian_ended_well(&self) -> bool {
+        let ended = pidfd_open(self.guardian, PidfdFlags::empty())
+            .is_ok_and(|guardian| is_readable(guardian, PATIENCE));
+        if !ended {
+            return false;
+        }
         loop {
             match waitpid(Some(self.guardian), WaitOptions::empty()) {
                 Err(Errno::INTR) => {}

@@ -1,29 +1,91 @@
-//! What the host offers.
+//! What the host offers: everything that `run` builds on, what its lack costs, and how to mend it.
 
-use std::fs;
+mod host;
+mod limits;
+mod trial;
 
-/// The kernel's major and minor version; zeros when it has an unusual name.
-pub(crate) fn kernel_release() -> (u32, u32) {
-    let name = rustix::system::uname();
-    let mut numbers = name
-        .release()
-        .to_str()
-        .unwrap_or_default()
-        .split(|character: char| !character.is_ascii_digit())
-        .map(|number| number.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+#[cfg(test)]
+mod tests;
+
+pub(crate) use host::{release, release_name, sysctl};
+
+/// How well a thing works here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Verdict {
+    /// As it should.
+    Good,
+    /// Something is slower, smaller or missing, and the advice says what.
+    Limited,
+    /// Programs cannot be run under supervision.
+    Missing,
 }
 
-/// The kernel's release, as `uname -r` prints it.
-pub(crate) fn kernel_release_name() -> String {
-    rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned()
+/// What to know about a lack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Advice {
+    /// What it costs.
+    pub cost: &'static str,
+    /// How to mend it.
+    pub remedy: &'static str,
 }
 
-/// A numeric setting of `/proc/sys`.
-pub(crate) fn sysctl(name: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
-    text.split_whitespace().next()?.parse().ok()
+/// One thing that the host offers, or does not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: &'static str,
+    /// What was found.
+    pub found: String,
+    /// How well it works.
+    pub verdict: Verdict,
+    /// What its lack costs and how to mend it; for a good finding, `None`.
+    pub advice: Option<Advice>,
+}
+
+impl Finding {
+    fn good(subject: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            subject,
+            found: found.into(),
+            verdict: Verdict::Good,
+            advice: None,
+        }
+    }
+
+    fn lacks(
+        verdict: Verdict,
+        subject: &'static str,
+        found: impl Into<String>,
+        advice: Advice,
+    ) -> Self {
+        Self {
+            subject,
+            found: found.into(),
+            verdict,
+            advice: Some(advice),
+        }
+    }
+
+    /// Good if so, else limited.
+    fn limited_unless(
+        good: bool,
+        subject: &'static str,
+        found: impl Into<String>,
+        advice: Advice,
+    ) -> Self {
+        if good {
+            Self::good(subject, found)
+        } else {
+            Self::lacks(Verdict::Limited, subject, found, advice)
+        }
+    }
+}
+
+/// Looks at the host. It forks a child, as [`run`](crate::run) does, so it is meant for a program's main thread.
+pub fn probe() -> Vec<Finding> {
+    let mut findings = vec![host::kernel()];
+    findings.extend(trial::findings());
+    findings.extend(host::findings());
+    findings.extend(limits::findings());
+    findings
 }

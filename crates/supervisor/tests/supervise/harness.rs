@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::terminal::Terminal;
+
 pub(crate) const SUPERVISOR: &str = "--as-supervisor";
 pub(crate) const CLIENT: &str = "--as-client";
 
 /// A run that takes longer is killed, and its test fails.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) type Test = (&'static str, fn());
 
@@ -107,10 +109,14 @@ impl Report {
             self.descriptors,
             self.children,
         ];
-        let lines = Self::NAMES.iter().zip(values);
-        lines
-            .map(|(name, value)| format!("{name} {value}\n"))
-            .collect()
+        let mut text = String::new();
+        for (name, value) in Self::NAMES.iter().zip(values) {
+            text.push_str(name);
+            text.push(' ');
+            text.push_str(&value.to_string());
+            text.push('\n');
+        }
+        text
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -140,6 +146,8 @@ pub(crate) struct Running {
 pub(crate) struct Run {
     command: Command,
     report: PathBuf,
+    /// Whether the supervisor leads a process group, as a shell's job does.
+    leads_group: bool,
 }
 
 impl Run {
@@ -164,9 +172,12 @@ impl Run {
             .env("REPORT", &report)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        Self { command, report }
+            .stderr(Stdio::piped());
+        Self {
+            command,
+            report,
+            leads_group: true,
+        }
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
@@ -174,8 +185,15 @@ impl Run {
         self
     }
 
+    /// The same run as the foreground job of a terminal.
+    pub(crate) fn on(mut self, terminal: &Terminal) -> Self {
+        terminal.control(&mut self.command);
+        self.leads_group = false;
+        self
+    }
+
     /// The same run by another user, who may execute `supervisor` and write `report`.
-    pub(crate) fn as_user(self, supervisor: &str, user: u32, report: &Path) -> Self {
+    pub(crate) fn by_user(self, supervisor: &str, user: u32, report: &Path) -> Self {
         let mut command = Command::new(supervisor);
         command
             .args(self.command.get_args())
@@ -185,15 +203,18 @@ impl Run {
             .gid(user)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+            .stderr(Stdio::piped());
         Self {
             command,
             report: report.to_owned(),
+            leads_group: true,
         }
     }
 
     pub(crate) fn start(mut self) -> Running {
+        if self.leads_group {
+            self.command.process_group(0);
+        }
         Running {
             child: self.command.spawn().expect("the supervisor starts"),
             report: self.report,
@@ -219,7 +240,7 @@ impl Running {
             if Instant::now() > self.until {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
-                let stderr = stderr.map(|reader| reader.join());
+                let stderr = stderr.map(thread::JoinHandle::join);
                 panic!("the run does not end: {stderr:?}");
             }
             thread::sleep(Duration::from_millis(2));

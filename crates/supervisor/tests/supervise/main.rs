@@ -1,10 +1,12 @@
 //! End-to-end tests: a supervisor and its client, both of them this very program in another role.
 
+#[expect(clippy::cast_sign_loss, reason = "arguments of system calls are words")]
 mod client;
 mod harness;
 mod served;
 mod space;
 mod supervisor;
+mod terminal;
 mod tests;
 
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use swiommu_abi::Errno;
-use swiommu_addr::{Address, HvaRange};
+use swiommu_addr::HvaRange;
 use swiommu_files::{
     Arg, Caller, Capability, Descriptor, DeviceNumber, FdNumber, File, InstallFlags, MmapFlags,
     MmapRequest, Node, OpenFlags, Opened, Paths, Refusal, Region, Stat,

@@ -55,6 +55,8 @@ impl Spaces for ProcessSpaces {
         self.known().spaces.remove(&pid);
     }
 
+    fn forget_dead(&self) {}
+
     fn detach(&self, pid: i32, range: HvaRange, cause: DetachCause) {
         crate::served::detached(pid, range, cause);
     }
@@ -83,7 +85,9 @@ impl AddressSpace for ProcessSpace {
         };
         let remote = remote(from, into.len());
         // SAFETY: the local vector is a live exclusive slice.
-        let copied = unsafe { libc::process_vm_readv(self.pid, &local, 1, &remote, 1, 0) };
+        let copied = unsafe {
+            libc::process_vm_readv(self.pid, &raw const local, 1, &raw const remote, 1, 0)
+        };
         complete(copied, from, into.len())
     }
 
@@ -94,7 +98,9 @@ impl AddressSpace for ProcessSpace {
         };
         let remote = remote(to, from.len());
         // SAFETY: the local vector is a live slice, which is only read.
-        let copied = unsafe { libc::process_vm_writev(self.pid, &local, 1, &remote, 1, 0) };
+        let copied = unsafe {
+            libc::process_vm_writev(self.pid, &raw const local, 1, &raw const remote, 1, 0)
+        };
         complete(copied, to, from.len())
     }
 
@@ -117,7 +123,7 @@ impl AddressSpace for ProcessSpace {
 
 fn remote(at: Hva, len: usize) -> libc::iovec {
     libc::iovec {
-        iov_base: at.get() as usize as *mut libc::c_void,
+        iov_base: std::ptr::without_provenance_mut(usize::try_from(at.get()).expect("64 bits")),
         iov_len: len,
     }
 }

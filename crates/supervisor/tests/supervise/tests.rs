@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Run, Running, Test, own_path};
+use crate::terminal::Terminal;
 
 pub(crate) const ALL: &[Test] = &[
     ("a_file_is_opened_called_and_released", thin),
@@ -17,7 +18,7 @@ pub(crate) const ALL: &[Test] = &[
     ("a_file_is_passed_over_a_socket", || client("passing", &[])),
     ("a_mapping_holds_its_file", || client("mapping-holds", &[])),
     ("exec_keeps_what_is_not_close_on_exec", || {
-        client("exec", &[])
+        client("exec", &[]);
     }),
     (
         "what_is_left_open_is_released",
@@ -25,11 +26,11 @@ pub(crate) const ALL: &[Test] = &[
     ),
     ("a_path_has_many_spellings", || client("names", &[])),
     ("open_flags_mean_what_they_mean_for_a_device", || {
-        client("open-flags", &[])
+        client("open-flags", &[]);
     }),
     ("openat2_is_open", || client("openat2", &[])),
     ("attributes_are_those_of_a_device", || {
-        client("attributes", &[])
+        client("attributes", &[]);
     }),
     ("links_of_proc_show_served_files", || client("links", &[])),
     ("a_text_is_a_file", || client("text", &[])),
@@ -42,7 +43,7 @@ pub(crate) const ALL: &[Test] = &[
     ("memory_that_is_given_back_is_watched", memory_watch),
     ("event_files_are_read_and_written", || client("events", &[])),
     ("event_files_stay_below_the_limit", || {
-        client("events-limit", &[])
+        client("events-limit", &[]);
     }),
     ("files_are_installed", || client("install", &[])),
     ("descriptors_are_told_apart", || client("descriptors", &[])),
@@ -53,6 +54,10 @@ pub(crate) const ALL: &[Test] = &[
     ),
     ("one_supervisor_a_process", || client("nested", &[])),
     ("signals_are_passed_on", signals_are_passed_on),
+    (
+        "the_terminal_interrupts_the_program_only",
+        the_terminal_interrupts_the_program_only,
+    ),
     (
         "job_control_stops_the_supervisor_too",
         job_control_stops_the_supervisor_too,
@@ -84,7 +89,7 @@ pub(crate) const ALL: &[Test] = &[
     ("clients_may_exec_in_a_storm", || client("exec-storm", &[])),
     ("a_fault_of_a_file_is_contained", || client("panic", &[])),
     ("nothing_is_left_of_what_is_killed", || {
-        client("chaos", &["200"])
+        client("chaos", &["200"]);
     }),
     (
         "nothing_is_left_when_all_is_killed",
@@ -148,6 +153,11 @@ fn exit_codes_are_the_programs() {
         let ended = Run::client("exit", &[&code.to_string()]).end();
         assert_eq!(ended.code, Some(code), "{ended:?}");
         ended.assert_nothing_left();
+    }
+    // The signals that the supervisor takes or ignores are the program's as if there were no supervisor.
+    for signal in ["PIPE", "TERM", "USR1"] {
+        let ended = Run::program(&["/bin/sh", "-c", &format!("kill -{signal} $$; exit 1")]).end();
+        assert!(ended.code > Some(128), "{signal}: {ended:?}");
     }
     for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGSEGV, libc::SIGPIPE] {
         let ended = Run::client("die", &[&signal.to_string()]).end();
@@ -240,6 +250,16 @@ fn signals_are_passed_on() {
     }
     kill(supervisor, libc::SIGTERM);
     running.end().assert_clean();
+}
+
+fn the_terminal_interrupts_the_program_only() {
+    let terminal = Terminal::new();
+    let mut running = Run::client("interrupted", &[]).on(&terminal).start();
+    assert_eq!(line(&mut running), "ready");
+    terminal.interrupt();
+    let ended = running.end();
+    assert_eq!(ended.code, Some(1), "it is interrupted once: {ended:?}");
+    ended.assert_nothing_left();
 }
 
 fn job_control_stops_the_supervisor_too() {
@@ -390,7 +410,7 @@ fn nobody_can_be_supervised() {
     ] {
         let run = Run::program(&[program, crate::harness::CLIENT, client, argument]);
         let report = directory.join("report");
-        let ended = run.as_user(program, NOBODY, &report).end();
+        let ended = run.by_user(program, NOBODY, &report).end();
         ended.assert_clean();
     }
     fs::remove_dir_all(&directory).expect("it is removed");

@@ -93,7 +93,10 @@ fn wild_pointers(_: &[String]) {
             let arguments = [next(), next(), next(), next(), next(), next()];
             // What a call does to this process is its own matter, so each round has a process of its own.
             if round % 50 == 0 {
-                fork(|| drop(call(number, arguments))).wait();
+                fork(|| {
+                    let _ = call(number, arguments);
+                })
+                .wait();
             } else if number == libc::SYS_ioctl {
                 let _ = ioctl(fd, 0x3B80, arguments[2]);
                 let _ = call(number, [arguments[0], 0x3B80, arguments[2], 0, 0, 0]);
@@ -191,7 +194,7 @@ fn stubborn(_: &[String]) {
     super::process::say("ready");
     loop {
         // The parent ends and the child goes on, again and again.
-        fork(|| sys::setsid()).wait();
+        fork(sys::setsid).wait();
         let child = fork(|| ());
         if child.0 != 0 {
             child.wait();

@@ -11,7 +11,7 @@ const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 fn mmap(_: &[String]) {
     let fd = device();
     let map = |len, protection, offset| {
-        Mapping::new(len, protection, libc::MAP_SHARED, fd, offset).map(|map| map.unmap())
+        Mapping::new(len, protection, libc::MAP_SHARED, fd, offset).map(Mapping::unmap)
     };
     assert_eq!(map(REGION.len, READ_WRITE, REGION.offset), Ok(Ok(0)));
     assert_eq!(

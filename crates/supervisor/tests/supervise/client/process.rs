@@ -15,6 +15,7 @@ pub(super) const ALL: &[Client] = &[
     ("exit", exit),
     ("die", die),
     ("signals", signals),
+    ("interrupted", interrupted),
     ("stop", stop),
     ("threads", threads),
     ("long-calls", long_calls),
@@ -36,9 +37,10 @@ fn exit(arguments: &[String]) {
 /// Dies of a signal, with a file open.
 fn die(arguments: &[String]) {
     device();
-    sys::on_signal_default(libc::SIGSEGV);
-    sys::kill(sys::getpid(), number(&arguments[0]));
-    thread::sleep(Duration::from_secs(60));
+    let signal = number(&arguments[0]);
+    sys::on_signal_default(signal);
+    sys::kill(sys::getpid(), signal);
+    thread::sleep(Duration::from_mins(1));
 }
 
 static ARRIVED: AtomicI32 = AtomicI32::new(0);
@@ -70,6 +72,19 @@ pub(super) fn say(line: &str) {
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
         .expect("someone listens");
+}
+
+/// Exits with the number of SIGINTs that arrive together.
+fn interrupted(_: &[String]) {
+    sys::on_signal(libc::SIGINT, |_| {
+        ARRIVED.fetch_add(1, Ordering::SeqCst);
+    });
+    say("ready");
+    while ARRIVED.load(Ordering::SeqCst) == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_millis(300));
+    sys::exit(ARRIVED.load(Ordering::SeqCst));
 }
 
 /// Stops itself as the terminal would.
@@ -164,8 +179,8 @@ fn orphan(arguments: &[String]) {
             assert_eq!(ioctl(fd, request::ALIVE, 0), Ok(1));
         }
         say("orphan");
-        while endless {
-            thread::sleep(Duration::from_millis(10));
+        if endless {
+            thread::sleep(Duration::from_secs(1000));
         }
     });
 }

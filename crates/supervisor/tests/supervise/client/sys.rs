@@ -10,9 +10,9 @@ pub(crate) type Result<T = i32> = std::result::Result<T, i32>;
 
 /// Makes any call.
 pub(crate) fn call(number: libc::c_long, arguments: [u64; 6]) -> Result<i64> {
-    let [a, b, c, d, e, f] = arguments;
+    let [first, second, third, fourth, fifth, sixth] = arguments;
     // SAFETY: the clients pass what the call takes, or on purpose what it must refuse.
-    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    let result = unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) };
     if result == -1 {
         Err(errno())
     } else {
@@ -172,16 +172,18 @@ impl Mapping {
     pub(crate) fn store(self, index: usize, value: u32) {
         // SAFETY: the clients stay within what they mapped.
         unsafe {
-            (self.at as usize as *mut u32)
-                .add(index)
-                .write_volatile(value)
+            pointer(self.at).add(index).write_volatile(value);
         }
     }
 
     pub(crate) fn load(self, index: usize) -> u32 {
         // SAFETY: as above.
-        unsafe { (self.at as usize as *const u32).add(index).read_volatile() }
+        unsafe { pointer(self.at).add(index).read_volatile() }
     }
+}
+
+fn pointer(at: u64) -> *mut u32 {
+    std::ptr::with_exposed_provenance_mut(usize::try_from(at).expect("64 bits"))
 }
 
 /// A child process.

@@ -1,0 +1,151 @@
+//! Another writer at every step: each time an operation looks at a table, a second one runs to its end in between.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use swiommu_addr::{Iova, Pa, PageSize};
+use swiommu_pgtable::{Error, Format, HeapTables, OutOfMemory, PageTable, TableMemory};
+
+use crate::support::*;
+
+const PA: u64 = 1 << 46;
+
+/// Table memory that does something once, when it is asked for entries for the n-th time.
+#[derive(Default)]
+struct Interfering {
+    tables: HeapTables,
+    looks_left: AtomicUsize,
+    deed: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl TableMemory for Interfering {
+    fn alloc(&self, size: PageSize) -> Result<Pa, OutOfMemory> {
+        self.tables.alloc(size)
+    }
+
+    fn free(&self, table: Pa, size: PageSize) {
+        self.tables.free(table, size);
+    }
+
+    fn entries(&self, table: Pa, count: usize) -> Option<&[AtomicU64]> {
+        let left = self.looks_left.load(Ordering::Relaxed);
+        self.looks_left
+            .store(left.wrapping_sub(1), Ordering::Relaxed);
+        if left == 0
+            && let Some(deed) = self.deed.lock().unwrap().take()
+        {
+            deed();
+        }
+        self.tables.entries(table, count)
+    }
+}
+
+type Shared<F> = Arc<PageTable<F, Arc<Interfering>>>;
+
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Map,
+    Unmap,
+}
+
+/// An operation on a range of its own.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    deed: Deed,
+    start: u64,
+    len: u64,
+}
+
+impl Step {
+    fn prepare<F: Format>(self, table: &Shared<F>) {
+        if matches!(self.deed, Deed::Unmap) {
+            map(table, self.start, PA + self.start % (1 << 40), self.len);
+        }
+    }
+
+    fn run<F: Format>(self, table: &Shared<F>) {
+        match self.deed {
+            Deed::Map => map(table, self.start, PA + self.start % (1 << 40), self.len),
+            Deed::Unmap => assert_eq!(unmap(table, self.start, self.len).1, self.len),
+        }
+    }
+
+    fn check<F: Format>(self, table: &Shared<F>) {
+        for at in [self.start, self.start + (self.len - 1)].map(Iova::new) {
+            let found = table
+                .translate(at)
+                .map(|found| found.resolve(at).get() - PA);
+            match self.deed {
+                Deed::Map => assert_eq!(found, Ok(at.get() % (1 << 40)), "{self:?}"),
+                Deed::Unmap => assert!(matches!(found, Err(Error::NotMapped { .. })), "{self:?}"),
+            }
+        }
+    }
+}
+
+pub(crate) fn a_neighbour_at_any_step_changes_nothing<F: Format>(format: F) {
+    let granule = F::GRANULE.bytes();
+    let span = F::item_size(1).bytes();
+    let top = halves(&format)[0].last().get() - granule + 1;
+    // They meet in the middle of a table, which is missing or not.
+    let outer = [
+        (span + span / 2, granule),
+        (span / 2, span),
+        (span / 2, 3 * span),
+    ];
+    let inner = [(span / 2 - granule, granule), (0, span / 2), (top, granule)];
+    let deeds = [
+        (Deed::Map, Deed::Map),
+        (Deed::Map, Deed::Unmap),
+        (Deed::Unmap, Deed::Map),
+    ];
+    for (outer, inner) in outer
+        .iter()
+        .flat_map(|outer| inner.map(|inner| (*outer, inner)))
+    {
+        for deeds in deeds {
+            let outer = Step {
+                deed: deeds.0,
+                start: outer.0,
+                len: outer.1,
+            };
+            let inner = Step {
+                deed: deeds.1,
+                start: inner.0,
+                len: inner.1,
+            };
+            for step in 0.. {
+                if !interfere(format, outer, inner, step) {
+                    break;
+                }
+                assert!(step < 10_000, "an operation without an end");
+            }
+        }
+    }
+}
+
+/// Whether the outer operation took so many looks that the inner one could interfere.
+fn interfere<F: Format>(format: F, outer: Step, inner: Step, step: usize) -> bool {
+    let memory = Arc::new(Interfering::default());
+    memory.looks_left.store(usize::MAX, Ordering::Relaxed);
+    let table = Arc::new(PageTable::new(format, memory.clone()).unwrap());
+    outer.prepare(&table);
+    inner.prepare(&table);
+    let other = table.clone();
+    *memory.deed.lock().unwrap() = Some(Box::new(move || inner.run(&other)));
+    memory.looks_left.store(step, Ordering::Relaxed);
+    outer.run(&table);
+    memory.looks_left.store(usize::MAX, Ordering::Relaxed);
+    let interfered = memory.deed.lock().unwrap().take().is_none();
+    outer.check(&table);
+    if interfered {
+        inner.check(&table);
+    }
+    drop(Arc::into_inner(table).expect("the other operation is over"));
+    assert_eq!(
+        memory.tables.in_use(),
+        0,
+        "a table was lost: {outer:?}, {inner:?}, step {step}"
+    );
+    interfered
+}
