@@ -24,6 +24,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a program that finds a /dev/iommu
+    ///
+    /// The program is not changed: its system calls on /dev/iommu and /dev/vfio/vfio, and those of every process that it starts,
+    /// are answered by swiommu, and all others run natively. Its exit code is passed through; if a signal kills it, the code is 128
+    /// and the signal's number. swiommu's own failures end with 125, a program that cannot be executed with 126, one that is not
+    /// found with 127, as env(1) has it.
+    #[command(override_usage = "swiommu run [OPTIONS] -- PROGRAM [ARGUMENT]...")]
     Run(RunOptions),
     /// See what it does: a small client goes through the objects of IOMMUFD, call by call
     Try(TryOptions),
@@ -34,12 +40,6 @@ pub(crate) enum Command {
     TryClient,
 }
 
-/// Run a program that finds a /dev/iommu.
-///
-/// The program is not changed: its system calls on /dev/iommu and /dev/vfio/vfio, and those of every process that it starts,
-/// are answered by swiommu, and all others run natively. Its exit code is passed through; if a signal kills it, the code is 128
-/// and the signal's number. swiommu's own failures end with 125, a program that cannot be executed with 126, one that is not
-/// found with 127, as env(1) has it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -47,7 +47,7 @@ Examples:
   swiommu run --trace calls.jsonl -- cargo test
   swiommu run --memlock enforce --grant sys_resource -- ./iommufd")]
 pub(crate) struct RunOptions {
-    /// What happens when the program pins more memory than its RLIMIT_MEMLOCK
+    /// What happens when the program pins more memory than its `RLIMIT_MEMLOCK`
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
     pub(crate) memlock: Memlock,
 
@@ -102,7 +102,7 @@ pub(crate) enum Memlock {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum Watch {
-    /// munmap, mremap, mmap with MAP_FIXED, madvise and brk are looked at first
+    /// munmap, mremap, mmap with `MAP_FIXED`, madvise and brk are looked at first
     #[default]
     On,
     /// They run natively; DMA may then reach whoever owns the address next

@@ -4,7 +4,7 @@
 //! a device has come to be attached somewhere else: nothing is told that did not happen.
 
 use std::collections::BTreeSet;
-use std::io::{Stdout, stdout};
+use std::io::{Stdout, Write, stdout};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -40,7 +40,8 @@ impl Sink for Tour {
         let now = attachments(&nodes);
         let mut before = self.attachments.lock();
         if !now.is_subset(&before) {
-            println!("\n{}", diagram(&nodes));
+            // Nobody reads on: that is no reason to disturb the client.
+            let _ = writeln!(stdout(), "\n{}", diagram(&nodes));
         }
         *before = now;
     }

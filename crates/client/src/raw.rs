@@ -23,7 +23,10 @@ pub fn iova_ranges(iommufd: impl AsFd, ioas_id: u32) -> io::Result<Vec<iommu_iov
             ioas_id,
             num_iovas: u32::try_from(ranges.len()).unwrap_or(u32::MAX),
             __reserved: 0,
-            allowed_iovas: ranges.as_mut_ptr().addr() as u64,
+            allowed_iovas: match ranges.as_mut_slice() {
+                [] => 0,
+                entries => entries.as_mut_ptr().addr() as u64,
+            },
             out_iova_alignment: 0,
         };
         // SAFETY: the number stands for this struct, and `allowed_iovas` points to `num_iovas` entries that are ours.

@@ -230,7 +230,7 @@ impl Error {
             | E::AccessDetached => Errno::ENOENT,
             E::UnknownTail => Errno::E2BIG,
             E::OutOfIds => Errno::ENOMEM,
-            E::CallerMemory(_) => Errno::EFAULT,
+            E::CallerMemory(_) | E::QueueScattered(_) => Errno::EFAULT,
             E::InUse { .. }
             | E::HasObjects
             | E::AreaBusy(_)
@@ -290,7 +290,6 @@ impl Error {
             | E::VirtIdTaken { .. }
             | E::HasVeventq { .. } => Errno::EEXIST,
             E::QueueOutOfRange(_) => Errno::ERANGE,
-            E::QueueScattered(_) => Errno::EFAULT,
             E::Place(PlaceError::NoSpace) => Errno::ENOSPC,
             E::Descriptor { errno, .. } | E::Install { errno } => *errno,
             E::Pin(error) => error.errno(),

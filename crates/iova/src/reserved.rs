@@ -64,6 +64,14 @@ impl<O: Ord> Reserved<O> {
     }
 }
 
+#[cfg(test)]
+impl<O> Reserved<O> {
+    /// Panics if the tree is not as it should be.
+    pub(crate) fn verify(&self) {
+        self.cover.verify();
+    }
+}
+
 impl<V> Tree<V> {
     /// Covers `range` once more.
     pub(crate) fn reserve(&mut self, range: IovaRange) {

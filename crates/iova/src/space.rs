@@ -229,6 +229,15 @@ impl<V, O: Ord> Space<V, O> {
     }
 }
 
+#[cfg(test)]
+impl<V, O: Ord> Space<V, O> {
+    /// Panics if a tree is not as it should be.
+    pub(crate) fn verify(&self) {
+        self.tree.verify();
+        self.reserved.verify();
+    }
+}
+
 fn typed<V>((start, last, value): Area<'_, V>) -> Option<(IovaRange, &V)> {
     Some((IovaRange::new(Iova::new(start), Iova::new(last))?, value))
 }

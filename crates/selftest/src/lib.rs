@@ -51,3 +51,8 @@ pub use nested::MockNestedDomain;
 pub use selftest::Selftest;
 pub use unit::MockUnit;
 pub use viommu::MockViommu;
+
+/// The examples of the document about the objects, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/objects.md")]
+mod objects {}

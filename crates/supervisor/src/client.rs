@@ -11,12 +11,12 @@ use swiommu_files::{
 };
 use swiommu_mem::{AddressSpace, FileId, FileRange};
 
-use crate::mappings;
 use crate::calls::Service;
 use crate::config::CapabilitySource;
 use crate::errno::errno;
 use crate::filter::EVENT_FDS;
 use crate::listener::{CloseOnExec, Notification};
+use crate::mappings;
 use crate::threads::Thread;
 
 /// The link `/proc/TID/ns/user` of the initial user namespace, whose inode number is fixed (`PROC_USER_INIT_INO`).

@@ -14,10 +14,10 @@ use rustix::io::{Errno, Result};
 use swiommu_files::{OpenFlags, Region};
 
 /// What tells one open file from another, in all processes: the inode.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Identity {
-    device: (u32, u32),
     inode: u64,
+    device: (u32, u32),
 }
 
 impl Identity {

@@ -29,8 +29,9 @@ use crate::table::Table;
 use crate::threads::Threads;
 use crate::waiting::timespec;
 
-/// How long what is kept of dead processes may stay after they closed a file: many die together.
-const SWEEP_DELAY: Duration = Duration::from_millis(100);
+/// After a close, how long the main thread leaves the release to whoever serves the next call. It sees to those that no call follows:
+/// of clients that were killed, or do nothing more.
+const SWEEP_DELAY: Duration = Duration::from_millis(20);
 
 /// Runs the program until it and everything it started has ended, and says how the first process ended.
 ///
@@ -152,10 +153,14 @@ impl Supervision<'_> {
     fn go_on(mut self) -> Result<Outcome, Error> {
         let mut sweep: Option<Instant> = None;
         loop {
+            let releases = match sweep {
+                Some(_) => PollFlags::empty(),
+                None => PollFlags::IN,
+            };
             let mut fds = [
                 PollFd::new(self.tree.control(), PollFlags::IN),
                 PollFd::new(self.signals, PollFlags::IN),
-                PollFd::new(&self.service.table, PollFlags::IN),
+                PollFd::new(&self.service.table, releases),
             ];
             let patience = sweep.map(|due| timespec(due.saturating_duration_since(Instant::now())));
             if poll(&mut fds, patience.as_ref()).is_err() {
@@ -163,11 +168,11 @@ impl Supervision<'_> {
             }
             let [control, signals, releases] = fds.map(|fd| !fd.revents().is_empty());
             if releases {
-                self.service.table.complete_releases();
-                // The last close may have been a death.
-                sweep.get_or_insert_with(|| Instant::now() + SWEEP_DELAY);
+                sweep = Some(Instant::now() + SWEEP_DELAY);
             }
             if sweep.take_if(|due| *due <= Instant::now()).is_some() {
+                self.service.table.complete_releases();
+                // The last close may have been a death.
                 self.service.threads.forget_dead();
             }
             if signals {

@@ -5,7 +5,7 @@
 //! it, in all processes, are gone; it is queued when the client's `close` returns; and whoever serves a call drains the queue
 //! first, under one lock that is held until the releases are done.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -46,8 +46,8 @@ pub(crate) struct Table {
 
 #[derive(Debug, Default)]
 struct Open {
-    files: HashMap<Identity, Served>,
-    watches: HashMap<i32, Identity>,
+    files: BTreeMap<Identity, Served>,
+    watches: BTreeMap<i32, Identity>,
 }
 
 impl Table {

@@ -1,6 +1,6 @@
 //! The client threads that we have met: their process, memory and descriptor table.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
@@ -142,10 +142,10 @@ pub(crate) struct Threads {
 
 #[derive(Debug, Default)]
 struct Known {
-    threads: HashMap<i32, Arc<Thread>>,
+    threads: BTreeMap<i32, Arc<Thread>>,
     /// By process, the thread that is about to execute another program. Until that has happened or failed, nothing is remembered
     /// about the process.
-    executing: HashMap<i32, i32>,
+    executing: BTreeMap<i32, i32>,
 }
 
 impl Threads {

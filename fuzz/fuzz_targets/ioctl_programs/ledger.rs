@@ -23,8 +23,7 @@ const USERS: [Uid; 2] = [Uid(0), Uid(1000)];
 
 /// A call.
 pub struct Question<'a> {
-    /// On which context, if it is a call of one.
-    pub context: Option<Arc<Context>>,
+    pub context: &'a Arc<Context>,
     pub request: u32,
     /// Whether its struct can certainly be written.
     pub can_be_answered: bool,
@@ -126,6 +125,16 @@ impl Ledger {
         }
     }
 
+    /// First and last IOVA of what was mapped in an IOAS, or in any.
+    pub fn mapped(&self, context: &Arc<Context>, ioas: Option<ObjectId>) -> Vec<(u64, u64)> {
+        let this = Arc::downgrade(context);
+        let tracked = self.contexts.iter().filter(|tracked| tracked.context.ptr_eq(&this));
+        let ioases = tracked.flat_map(|tracked| &tracked.ioases);
+        let wanted = ioases.filter(|(id, _)| ioas.is_none_or(|ioas| ioas == **id));
+        let ranges = wanted.filter_map(|(_, ranges)| ranges.as_ref());
+        ranges.flat_map(|ranges| ranges.0.iter().map(|(&first, &last)| (first, last))).collect()
+    }
+
     /// Notes what a call did.
     pub fn observe(&mut self, question: &Question<'_>, answer: &Answer, before: &Snapshot, members: &[Member]) {
         let unmaps = matches!(question.request, IOMMU_IOAS_UNMAP | VFIO_IOMMU_UNMAP_DMA);
@@ -140,9 +149,7 @@ impl Ledger {
             let after = self.snapshot(members);
             assert_eq!(*before, after, "request {:#x} failed, and changed something", question.request);
         }
-        let Some(context) = &question.context else {
-            return;
-        };
+        let context = question.context;
         let this = Arc::downgrade(context);
         let Some(tracked) = self.contexts.iter_mut().find(|tracked| tracked.context.ptr_eq(&this)) else {
             return;

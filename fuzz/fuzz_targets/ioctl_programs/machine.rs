@@ -6,23 +6,23 @@ use std::sync::Arc;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use swiommu_addr::{Address, Hva, HvaRange};
 use swiommu_files::{Arg, Caller, Capability, DeviceNumber, FdNumber, File, InstallFlags};
-use swiommu_iommufd::{Context, ContextFile};
+use swiommu_iommufd::{Context, ContextFile, Node, ObjectId};
 use swiommu_mem::{AddressSpace, LocalSpace, Protection, Uid};
 use swiommu_selftest::client::{Buffer, Host, Process};
 
-use crate::call::{Addresses, Argument, Call};
+use crate::call::{Argument, Call, Situation, Test};
 use crate::ledger::{Answer, Ledger, Question};
-use crate::operands::{DATA_PAGES, HUGE, Memory, PAGE};
-use crate::program::{Action, Allow, Place, Step, Twist};
+use crate::operands::{Below, DATA_PAGES, HUGE, Kind, Memory, PAGE, Pick, Span};
+use crate::program::{Action, Allow, Place, Setup, Step, Twist};
 
 /// Pages of the file that MAP_FILE maps.
 const FILE_PAGES: u64 = 8;
 
-/// Descriptors above this are not used: the lowest free number is.
-const MOST_FDS: i32 = 128;
+/// What the descriptors of contexts are called.
+const IOMMU: &str = "/dev/iommu";
 
-/// The descriptor on which [`Action::Plainly`] calls: the first context, after the file and what is not one.
-const FIRST: FdNumber = FdNumber(2);
+/// Descriptors stay below this: programs have fewer steps, and the lowest free number is used.
+const MOST_FDS: i32 = 128;
 
 pub struct Machine {
     host: Host,
@@ -40,21 +40,51 @@ pub struct Member {
     huge: Buffer,
 }
 
-impl Addresses for Member {
+/// A call about to be made: what the caller and its context have.
+struct Moment<'a> {
+    member: &'a Member,
+    ledger: &'a Ledger,
+    context: &'a Arc<Context>,
+    objects: Vec<Node>,
+}
+
+impl Situation for Moment<'_> {
     fn memory(&self, memory: Memory) -> u64 {
-        let at = |buffer: &Buffer, pages: u32, within: u64| {
-            buffer.at(u64::from(pages) * PAGE + within).get()
-        };
-        match memory {
-            Memory::Data(pages, within) => at(&self.data, pages.0, within.0),
-            Memory::Huge(parts, within) => at(&self.huge, parts.0 * 255, within.0),
-            Memory::Null => 0,
-            Memory::Any(at) => at,
-        }
+        self.member.memory(memory)
     }
 
     fn data(&self) -> u64 {
-        self.writable().get() + PAGE / 2
+        self.member.writable().get() + PAGE / 2
+    }
+
+    fn object(&self, kind: Kind, pick: Pick) -> u32 {
+        let fitting = || self.objects.iter().filter(|node| kind.admits(node.type_name));
+        match pick {
+            Pick::Number(number) => number,
+            Pick::Nth(nth) => {
+                let nth = nth.checked_rem(fitting().count()).unwrap_or(0);
+                fitting().nth(nth).map_or(0, |node| node.id.0)
+            }
+        }
+    }
+
+    fn access(&self, pick: Pick) -> u32 {
+        let fd = self.member.pick("anon_inode:[iommufd_test_staccess]", pick);
+        fd.map_or(u32::MAX, |fd| fd.0.cast_unsigned())
+    }
+
+    fn span(&self, ioas: Option<u32>, span: Span) -> (u64, u64) {
+        match span {
+            Span::Any(at, len) => (at, len),
+            Span::Mapped { nth, skip, len } => {
+                let mapped = self.ledger.mapped(self.context, ioas.map(ObjectId));
+                let Some(&(first, last)) = nth.checked_rem(mapped.len()).and_then(|n| mapped.get(n)) else {
+                    return (skip, len.unwrap_or(PAGE));
+                };
+                let start = first.wrapping_add(skip);
+                (start, len.unwrap_or(last.wrapping_sub(start).wrapping_add(1)))
+            }
+        }
     }
 }
 
@@ -78,6 +108,25 @@ impl Member {
         member
     }
 
+    /// The address of memory that may be mapped.
+    fn memory(&self, memory: Memory) -> u64 {
+        match memory {
+            Memory::Data { page, within } => self.data.at(page * PAGE + within).get(),
+            Memory::Huge { page } => self.huge.at(page * PAGE).get(),
+            Memory::At(at) => at,
+        }
+    }
+
+    /// A descriptor of a file with this name.
+    fn pick(&self, name: &str, pick: Pick) -> Option<FdNumber> {
+        let is_named = |fd: &FdNumber| self.served(*fd).is_some_and(|file| file.name() == name);
+        let named: Vec<FdNumber> = (0..MOST_FDS).map(FdNumber).filter(is_named).collect();
+        match pick {
+            Pick::Number(number) => Some(FdNumber(number.cast_signed())),
+            Pick::Nth(nth) => nth.checked_rem(named.len()).map(|nth| named[nth]),
+        }
+    }
+
     pub fn space(&self) -> &LocalSpace {
         self.process.space()
     }
@@ -91,9 +140,7 @@ impl Member {
     }
 
     fn install(&self, file: Arc<dyn File>) {
-        if self.served(FdNumber(MOST_FDS)).is_none() {
-            let _ = self.process.descriptors().install(file, InstallFlags::CLOEXEC);
-        }
+        let _ = self.process.descriptors().install(file, InstallFlags::CLOEXEC);
     }
 
     /// Puts a struct where a call shall find it.
@@ -104,7 +151,6 @@ impl Member {
             Place::BeforeEnd(len) => self.structs.at(2 * PAGE - u64::from(len.0)),
             Place::HalfReadOnly(len) => self.structs.at(PAGE - u64::from(len.0)),
             Place::Data(memory) => Hva::new(self.memory(memory)),
-            Place::Wild(at) => Hva::new(at),
         };
         let read_only = range(self.structs.at(0), PAGE);
         self.space().protect(read_only, Protection::ReadWrite);
@@ -127,7 +173,7 @@ impl Member {
 }
 
 impl Machine {
-    pub fn new() -> Self {
+    pub fn new(setup: Setup) -> Self {
         use Capability::{IpcLock, SysRawio, SysResource};
         let host = Host::new().expect("address space");
         let file = memfd_create("mapped", MemfdFlags::CLOEXEC).expect("a memory file");
@@ -139,51 +185,87 @@ impl Machine {
         ];
         let mut machine = Self { ledger: Ledger::new(&host), host, members, file };
         machine.open(0);
-        if let Some(file) = machine.members[0].served(FIRST) {
+        if let Some(file) = machine.members[0].pick(IOMMU, Pick::Nth(0)) {
+            let file = machine.members[0].served(file).expect("an open file");
             machine.members[1].install(file.clone());
             machine.members[2].install(file);
         }
+        machine.call(Call::IoasAlloc);
+        for _ in 0..setup.devices {
+            machine.call(Call::Test(Test::MockDomain { on: Pick::Nth(0) }));
+        }
+        if setup.pasids {
+            // Its RID is on the second page table for PASIDs.
+            let for_pasids = |device| Call::HwptAlloc {
+                flags: Below(8),
+                device,
+                on: Pick::Nth(0),
+                data: None,
+            };
+            let last = Pick::Nth(setup.devices.into());
+            machine.call(Call::Test(Test::MockDomainFlags { on: Pick::Nth(0), flags: Below(4) }));
+            machine.call(for_pasids(last));
+            machine.call(for_pasids(last));
+            let on = Pick::Number(machine.last_id());
+            machine.call(Call::Test(Test::Replace { stdev: last, on }));
+        }
+        if setup.access {
+            machine.call(Call::Test(Test::CreateAccess { ioas: Pick::Nth(0), flags: Below(1) }));
+        }
+        if setup.vfio {
+            machine.call(Call::VfioIoas { op: Below(1), ioas: Pick::Nth(0) });
+        }
+        machine.call(Call::IoasAlloc);
         machine
     }
 
+    /// The number of the object that was made last, as long as no number is free below it.
+    fn last_id(&self) -> u32 {
+        let context = self.members[0].pick(IOMMU, Pick::Nth(0)).and_then(|fd| self.members[0].served(fd));
+        let objects = context.and_then(context_of).map(|context| context.graph());
+        objects.and_then(|objects| objects.last().map(|node| node.id.0)).unwrap_or(0)
+    }
+
+    fn call(&mut self, call: Call) {
+        let (fd, place, twist) = (Pick::Nth(0), Place::Writable, None);
+        self.run(&Step { process: 0, action: Action::Ioctl { fd, call, place, twist } });
+    }
+
     pub fn run(&mut self, step: &Step) {
-        let who = step.process.0 as usize;
+        let who = step.process;
         let member = &self.members[who];
         match step.action {
-            Action::Ioctl { fd, ref call, place, twist } => {
-                self.ioctl(who, FdNumber(fd.0.cast_signed()), call, place, twist);
-            }
-            Action::Plainly { ref call } => self.ioctl(who, FIRST, call, Place::Writable, None),
+            Action::Ioctl { fd, ref call, place, twist } => self.ioctl(who, fd, call, place, twist),
             Action::Open => self.open(who),
             Action::Pass { fd, to } => {
                 if let Some(file) = member.served(FdNumber(fd.0.cast_signed())) {
-                    self.members[to.0 as usize].install(file);
+                    self.members[to].install(file);
                 }
             }
             Action::Close { fd } => {
                 let _ = member.process.close(FdNumber(fd.0.cast_signed()));
             }
             Action::Unmap { at, len } => {
-                if let Some(range) = HvaRange::from_len(Hva::new(member.memory(at)), len.get()) {
+                if let Some(range) = HvaRange::from_len(Hva::new(member.memory(at)), len.0) {
                     member.space().unmap(range);
                 }
             }
             Action::Protect { at, len, allow } => {
-                if let Some(range) = HvaRange::from_len(Hva::new(member.memory(at)), len.get()) {
+                if let Some(range) = HvaRange::from_len(Hva::new(member.memory(at)), len.0) {
                     member.space().protect(range, protection(allow));
                 }
             }
             Action::Share { from, at, len } => {
                 let at = Hva::new(member.memory(at));
-                if let Some(range) = HvaRange::from_len(at, len.get()) {
-                    let _ = member.space().map_shared(at, self.members[from.0 as usize].space(), range);
+                if let Some(range) = HvaRange::from_len(at, len.0) {
+                    let _ = member.space().map_shared(at, self.members[from].space(), range);
                 }
             }
             Action::Limit { pages } => {
                 member.space().set_memlock_limit(pages.map(|pages| u64::from(pages.0) * PAGE));
             }
             Action::Truncate { len } => {
-                let _ = ftruncate(&self.file, len.get().min(FILE_PAGES * PAGE));
+                let _ = ftruncate(&self.file, len.0.min(FILE_PAGES * PAGE));
             }
             Action::Exit => member.space().exit(),
         }
@@ -199,13 +281,19 @@ impl Machine {
         self.members[who].install(Arc::new(file));
     }
 
-    fn ioctl(&mut self, who: usize, fd: FdNumber, call: &Call, place: Place, twist: Option<Twist>) {
+    fn ioctl(&mut self, who: usize, fd: Pick, call: &Call, place: Place, twist: Option<Twist>) {
         let member = &self.members[who];
-        let Some(file) = member.served(fd) else {
+        let Some(file) = member.pick(IOMMU, fd).and_then(|fd| member.served(fd)) else {
             return;
         };
-        let call = call.encode(member);
-        let _ = member.space().write(Hva::new(member.data()), &call.data);
+        let Some(context) = context_of(file.clone()) else {
+            // An access, which has no calls.
+            let _ = file.ioctl(member.process.descriptors(), 0x3b81, Arg::from(member.writable()));
+            return;
+        };
+        let now = Moment { member, ledger: &self.ledger, context: &context, objects: context.graph() };
+        let call = call.encode(&now);
+        let _ = member.space().write(Hva::new(now.data()), &call.data);
         let (arg, sent) = match call.argument {
             Argument::Number(number) => (Arg::new(number), Vec::new()),
             Argument::Struct(mut bytes) => {
@@ -221,7 +309,7 @@ impl Machine {
         let before = self.ledger.snapshot(&self.members);
         let result = file.ioctl(member.process.descriptors(), call.request, arg);
         let question = Question {
-            context: context(file),
+            context: &context,
             request: call.request,
             can_be_answered: matches!(place, Place::Writable),
             sent: &sent,
@@ -262,7 +350,7 @@ fn range(start: Hva, len: u64) -> HvaRange {
     HvaRange::from_len(start, len).expect("whole pages")
 }
 
-fn context(file: Arc<dyn File>) -> Option<Arc<Context>> {
+fn context_of(file: Arc<dyn File>) -> Option<Arc<Context>> {
     let file: Arc<dyn Any + Send + Sync> = file;
     Some(file.downcast::<ContextFile>().ok()?.context().clone())
 }

@@ -7,6 +7,7 @@
 mod call;
 mod ledger;
 mod machine;
+mod mutate;
 mod operands;
 mod program;
 
@@ -18,8 +19,8 @@ use crate::program::Program;
 fuzz_target!(
     init: swiommu_mem::install_sigbus_handler().expect("the handler of SIGBUS"),
     |program: Program| {
-        let mut machine = Machine::new();
-        for step in program.steps() {
+        let mut machine = Machine::new(program.setup);
+        for step in &program.steps {
             machine.run(step);
         }
         machine.close(program.last_first);

@@ -1,4 +1,5 @@
-//! Operands that meet each other: small numbers of objects and descriptors, addresses and lengths around the interesting ones.
+//! Operands that meet each other: the objects, descriptors and mappings that there are, and addresses and lengths around the
+//! interesting ones. Numbers that mean nothing are among them, but few.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use swiommu_abi::mock::{MOCK_APERTURE_LAST, MOCK_APERTURE_START};
@@ -21,11 +22,48 @@ impl<'a, const N: u32> Arbitrary<'a> for Below<N> {
     }
 }
 
-/// The number of an object.
-pub type Id = Below<12>;
+/// One of those that there are, or a number that need not be.
+#[derive(Clone, Copy, Debug)]
+pub enum Pick {
+    Nth(usize),
+    Number(u32),
+}
 
-/// The number of a descriptor.
-pub type Fd = Below<10>;
+impl<'a> Arbitrary<'a> for Pick {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u8::arbitrary(u)? {
+            number @ 240.. => Self::Number(u32::from(number - 240)),
+            nth => Self::Nth(nth.into()),
+        })
+    }
+}
+
+/// What an object should be.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Any,
+    Ioas,
+    Device,
+    Paging,
+    Nested,
+    /// What a device can be attached to.
+    Attachable,
+    Selftest,
+}
+
+impl Kind {
+    pub fn admits(self, type_name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Ioas => type_name == "IOAS",
+            Self::Device => type_name == "DEVICE",
+            Self::Paging => type_name == "HWPT_PAGING",
+            Self::Nested => type_name == "HWPT_NESTED",
+            Self::Attachable => ["IOAS", "HWPT_PAGING", "HWPT_NESTED"].contains(&type_name),
+            Self::Selftest => type_name == "SELFTEST",
+        }
+    }
+}
 
 /// Bytes within a page: mostly none, or what a mock page is.
 #[derive(Clone, Copy, Debug)]
@@ -33,63 +71,98 @@ pub struct Within(pub u64);
 
 impl<'a> Arbitrary<'a> for Within {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        const USUAL: [u64; 12] = [0, 0, 0, 0, 0, 0, 0x800, 0x800, 0x400, 1, 0xfff, 0x801];
-        Ok(Self(USUAL[usize::from(u8::arbitrary(u)?) % USUAL.len()]))
+        Ok(Self(match u8::arbitrary(u)? {
+            0..=199 => 0,
+            200..=229 => 0x800,
+            230..=237 => 0x400,
+            238..=243 => 1,
+            244..=249 => 0xfff,
+            250.. => 0x801,
+        }))
     }
 }
 
-/// A number of bytes to map.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Len {
-    Pages(Below<17>),
-    Odd(Below<4>, Within),
-    Huge(Below<3>),
-    Any(u64),
-}
+/// A number of bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Len(pub u64);
 
-impl Len {
-    pub fn get(self) -> u64 {
-        match self {
-            Self::Pages(pages) => u64::from(pages.0) * PAGE,
-            Self::Odd(pages, within) => u64::from(pages.0) * PAGE + within.0,
-            Self::Huge(parts) => HUGE >> parts.0,
-            Self::Any(len) => len,
-        }
+impl<'a> Arbitrary<'a> for Len {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self(match u8::arbitrary(u)? {
+            byte @ 0..=199 => (u64::from(byte) % DATA_PAGES + 1) * PAGE,
+            byte @ 200..=229 => u64::from(byte % 4) * PAGE + Within::arbitrary(u)?.0,
+            byte @ 230..=245 => HUGE >> (byte % 3),
+            246.. => u64::arbitrary(u)?,
+        }))
     }
 }
 
 /// An IOVA.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum At {
-    Low(Below<24>, Within),
-    Aperture(Below<40>, Within),
-    ApertureHuge(Below<4>),
-    ApertureEnd(Below<4>, Within),
-    Top(Below<4>, Within),
-    Any(u64),
+#[derive(Clone, Copy, Debug)]
+pub struct At(pub u64);
+
+impl<'a> Arbitrary<'a> for At {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let byte = u8::arbitrary(u)?;
+        let page = u64::from(byte % 32) * PAGE;
+        let from = match byte {
+            0..=63 => 0,
+            64..=191 => MOCK_APERTURE_START,
+            192..=223 => return Ok(Self(MOCK_APERTURE_START + u64::from(byte % 4) * HUGE)),
+            224..=233 => MOCK_APERTURE_LAST - 2 * PAGE + 1,
+            234..=243 => 0_u64.wrapping_sub(3 * PAGE),
+            244.. => return u64::arbitrary(u).map(Self),
+        };
+        Ok(Self(from.wrapping_add(page).wrapping_add(Within::arbitrary(u)?.0)))
+    }
 }
 
-impl At {
-    pub fn get(self) -> u64 {
-        let paged = |from: u64, pages: u32, within: Within| {
-            from.wrapping_add(u64::from(pages) * PAGE + within.0)
-        };
-        match self {
-            Self::Low(pages, within) => paged(0, pages.0, within),
-            Self::Aperture(pages, within) => paged(MOCK_APERTURE_START, pages.0, within),
-            Self::ApertureHuge(n) => MOCK_APERTURE_START + u64::from(n.0) * HUGE,
-            Self::ApertureEnd(pages, within) => paged(MOCK_APERTURE_LAST - 2 * PAGE + 1, pages.0, within),
-            Self::Top(pages, within) => paged(0_u64.wrapping_sub(3 * PAGE), pages.0, within),
-            Self::Any(at) => at,
-        }
+/// A range of IOVAs of an IOAS: something that was mapped, a part of it, more than it, or any.
+#[derive(Clone, Copy, Debug)]
+pub enum Span {
+    Mapped { nth: usize, skip: u64, len: Option<u64> },
+    Any(u64, u64),
+}
+
+impl Span {
+    /// Whether it is all that was mapped by a call.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Mapped { skip: 0, len: None, .. })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Span {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u8::arbitrary(u)? {
+            byte @ 0..=127 => Self::Mapped { nth: byte.into(), skip: 0, len: None },
+            byte @ 128..=207 => Self::Mapped {
+                nth: byte.into(),
+                skip: u64::from(Below::<4>::arbitrary(u)?.0) * PAGE + Within::arbitrary(u)?.0,
+                len: Option::<Len>::arbitrary(u)?.map(|len| len.0),
+            },
+            208.. => Self::Any(At::arbitrary(u)?.0, Len::arbitrary(u)?.0),
+        })
     }
 }
 
 /// A place in the memory of a process, which is where all processes have some.
-#[derive(Arbitrary, Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Memory {
-    Data(Below<18>, Within),
-    Huge(Below<4>, Within),
-    Null,
-    Any(u64),
+    Data { page: u64, within: u64 },
+    Huge { page: u64 },
+    At(u64),
+}
+
+impl<'a> Arbitrary<'a> for Memory {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u8::arbitrary(u)? {
+            byte @ 0..=207 => Self::Data {
+                page: u64::from(byte) % (DATA_PAGES + 1),
+                within: Within::arbitrary(u)?.0,
+            },
+            byte @ 208..=239 => Self::Huge { page: u64::from(byte % 4) * 170 },
+            240..=247 => Self::At(0),
+            248.. => Self::At(u64::arbitrary(u)?),
+        })
+    }
 }

@@ -1,64 +1,132 @@
 //! What a program is made of.
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Result, Unstructured};
 
 use crate::call::Call;
-use crate::operands::{Below, Fd, Len, Memory};
+use crate::operands::{Below, Len, Memory, Pick};
 
 /// The most steps of a program that are run: what an input costs is bounded.
-const STEPS: usize = 64;
+const STEPS: usize = 96;
 
 /// Processes that programs run in.
 pub const PROCESSES: u32 = 3;
 
+/// Bytes of an input before the first step.
+pub const HEADER_BYTES: usize = 2;
+
+/// Bytes of a step: what it does not need is ignored, and what it lacks is zero.
+pub const STEP_BYTES: usize = 32;
+
 /// A random program.
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 pub struct Program {
+    pub setup: Setup,
     /// Whether descriptors that are open at the end are closed from the last one on.
     pub last_first: bool,
-    steps: Vec<Step>,
+    pub steps: Vec<Step>,
 }
 
-impl Program {
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().take(STEPS)
+/// What there is at the start beside an empty IOAS.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Mock devices that are attached to another IOAS.
+    pub devices: u8,
+    /// Whether that IOAS has a software access that pins.
+    pub access: bool,
+    /// Whether the VFIO calls work on it.
+    pub vfio: bool,
+    /// Whether there is a device with PASIDs on page tables for PASIDs.
+    pub pasids: bool,
+}
+
+impl<'a> Arbitrary<'a> for Program {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let [setup, end] = u.arbitrary()?;
+        let steps = u.bytes(u.len())?.chunks(STEP_BYTES).take(STEPS);
+        Ok(Self {
+            setup: Setup {
+                devices: setup % 3,
+                access: setup & 0x10 != 0,
+                vfio: setup & 0x20 != 0,
+                pasids: setup & 0x40 != 0,
+            },
+            last_first: end & 1 != 0,
+            steps: steps.map(|step| Step::arbitrary(&mut Unstructured::new(step))).collect::<Result<_>>()?,
+        })
     }
 }
 
 /// What one process does.
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 pub struct Step {
-    pub process: Below<PROCESSES>,
+    pub process: usize,
     pub action: Action,
 }
 
-#[derive(Arbitrary, Debug)]
+#[derive(Debug)]
 pub enum Action {
-    /// Calls, on a descriptor that need not be of `/dev/iommu`.
+    /// Calls on a descriptor of `/dev/iommu`, with the struct where the process likes.
     Ioctl {
-        fd: Fd,
+        fd: Pick,
         call: Call,
         place: Place,
         twist: Option<Twist>,
     },
-    /// The same, mostly on the first context and with a struct that can be read and written.
-    Plainly { call: Call },
     /// Opens `/dev/iommu`.
     Open,
     /// Gives a descriptor to another process.
-    Pass { fd: Fd, to: Below<PROCESSES> },
-    Close { fd: Fd },
+    Pass { fd: Below<10>, to: usize },
+    Close { fd: Below<10> },
     /// Unmaps memory that may be mapped for DMA.
     Unmap { at: Memory, len: Len },
     /// Changes what memory allows.
     Protect { at: Memory, len: Len, allow: Allow },
     /// Maps the memory of another process in place of one's own.
-    Share { from: Below<PROCESSES>, at: Memory, len: Len },
+    Share { from: usize, at: Memory, len: Len },
     /// Sets `RLIMIT_MEMLOCK`.
     Limit { pages: Option<Below<24>> },
     /// Changes the size of the file that MAP_FILE maps.
     Truncate { len: Len },
     Exit,
+}
+
+impl<'a> Arbitrary<'a> for Step {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let who = |u: &mut Unstructured<'a>| Ok(Below::<PROCESSES>::arbitrary(u)?.0 as usize);
+        let byte = u8::arbitrary(u)?;
+        let action = match byte {
+            // Two of three calls are plain, and most by the first process.
+            0..=159 => Action::Ioctl {
+                fd: Pick::Nth(0),
+                call: Call::arbitrary(u)?,
+                place: Place::Writable,
+                twist: None,
+            },
+            160..=209 => Action::Ioctl {
+                fd: Pick::arbitrary(u)?,
+                call: Call::arbitrary(u)?,
+                place: Place::arbitrary(u)?,
+                twist: Option::arbitrary(u)?,
+            },
+            210..=213 => Action::Open,
+            214..=217 => Action::Pass { fd: Below::arbitrary(u)?, to: who(u)? },
+            218..=223 => Action::Close { fd: Below::arbitrary(u)? },
+            224..=229 => Action::Unmap { at: Memory::arbitrary(u)?, len: Len::arbitrary(u)? },
+            230..=236 => Action::Protect {
+                at: Memory::arbitrary(u)?,
+                len: Len::arbitrary(u)?,
+                allow: Allow::arbitrary(u)?,
+            },
+            237..=244 => {
+                Action::Share { from: who(u)?, at: Memory::arbitrary(u)?, len: Len::arbitrary(u)? }
+            }
+            245..=250 => Action::Limit { pages: Option::arbitrary(u)? },
+            251..=253 => Action::Truncate { len: Len::arbitrary(u)? },
+            254.. => Action::Exit,
+        };
+        let process = if byte < 100 { 0 } else { who(u)? };
+        Ok(Self { process, action })
+    }
 }
 
 /// Where the struct of a call is.
@@ -74,8 +142,6 @@ pub enum Place {
     HalfReadOnly(Below<80>),
     /// In memory that is mapped for DMA.
     Data(Memory),
-    /// Anywhere.
-    Wild(u64),
 }
 
 /// A number in a struct that is something else than it should be.

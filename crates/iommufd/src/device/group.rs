@@ -182,18 +182,15 @@ impl Group {
             let found: Option<&Attachment> = members.attachments.get(&pasid);
             found.filter(|attachment| attachment.position(device).is_some())
         };
-        let (attachment, pasid) = match attached(pasid) {
-            Some(attachment) => (attachment, pasid),
-            None => {
-                // A guest that manages its own PASIDs hears of all of them through the RID.
-                let features = device.endpoint.features();
-                let rid = attached(Pasid::NONE)?;
-                let guest = matches!(rid.hwpt, Hwpt::Nested(_));
-                if !guest || !features.contains(EndpointFeatures::USER_PASID_TABLE) {
-                    return None;
-                }
-                (rid, Pasid::NONE)
+        let (attachment, pasid) = if let Some(attachment) = attached(pasid) { (attachment, pasid) } else {
+            // A guest that manages its own PASIDs hears of all of them through the RID.
+            let features = device.endpoint.features();
+            let rid = attached(Pasid::NONE)?;
+            let guest = matches!(rid.hwpt, Hwpt::Nested(_));
+            if !guest || !features.contains(EndpointFeatures::USER_PASID_TABLE) {
+                return None;
             }
+            (rid, Pasid::NONE)
         };
         Some(push(&attachment.hwpt.fault()?.queue, pasid))
     }

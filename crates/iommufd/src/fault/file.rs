@@ -34,7 +34,7 @@ fn whole<T>(range: Option<HvaRange>) -> Result<usize, Refusal> {
         .map_or(Some(0), HvaRange::len)
         .and_then(|len| usize::try_from(len).ok());
     let len = len.unwrap_or(usize::MAX);
-    if len % size_of::<T>() != 0 {
+    if !len.is_multiple_of(size_of::<T>()) {
         let rule = format!(
             "{len} bytes are no whole number of {} bytes",
             size_of::<T>()

@@ -1,4 +1,4 @@
-//! HWPT_NESTED: a guest's page table in front of a nesting parent.
+//! `HWPT_NESTED`: a guest's page table in front of a nesting parent.
 
 use std::sync::{Arc, OnceLock};
 

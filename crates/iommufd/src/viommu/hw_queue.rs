@@ -1,4 +1,4 @@
-//! HW_QUEUE: a queue in guest memory that the hardware reads by itself (§2.21, §7.4).
+//! `HW_QUEUE`: a queue in guest memory that the hardware reads by itself (§2.21, §7.4).
 
 use std::sync::{Arc, Weak};
 

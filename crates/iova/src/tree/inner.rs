@@ -87,7 +87,8 @@ impl<V> Inner<V> {
 
     /// The slot of the child where an entry that starts at `addr` is or belongs.
     pub(super) fn route(&self, addr: u64) -> usize {
-        self.starts.partition_point(|&start| start <= addr).saturating_sub(1)
+        let above = self.starts.iter().position(|&start| start > addr);
+        above.unwrap_or(self.starts.len()).saturating_sub(1)
     }
 
     /// Takes note of a change in the leaf where `addr` belongs: brings what is known of the nodes on the way there up to date, and

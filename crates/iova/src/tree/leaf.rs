@@ -111,13 +111,17 @@ impl<V> Leaf<V> {
         cover
     }
 
+    /// The change of cover at an entry.
+    pub(super) fn delta(&self, slot: usize) -> i32 {
+        self.deltas.get(slot).copied().unwrap_or(0)
+    }
+
     /// The gaps from the one after the entry `first`, where `base` is the cover before the first entry of all.
     pub(super) fn gaps(&self, first: usize, base: i32) -> impl Iterator<Item = Gap> {
-        let delta = |slot| self.deltas.get(slot).copied().unwrap_or(0);
-        let mut cover = base + (0..first).map(delta).sum::<i32>();
+        let mut cover = base + self.deltas.iter().take(first).sum::<i32>();
         let pairs = self.entries.windows(2).enumerate().skip(first);
         pairs.map(move |(slot, pair)| {
-            cover += delta(slot);
+            cover += self.delta(slot);
             Gap {
                 cover,
                 start: pair[0].last.wrapping_add(1),
@@ -188,7 +192,7 @@ impl<V> Leaf<V> {
     pub(super) fn remove_area(&mut self, start: u64) -> Option<(u64, V)> {
         let slot = self.entry_at(start)?;
         self.entries[slot].area.as_ref()?;
-        let entry = if self.deltas.get(slot).is_none_or(|&delta| delta == 0) {
+        let entry = if self.delta(slot) == 0 {
             self.remove(slot).0
         } else {
             self.areas -= 1;

@@ -47,13 +47,6 @@ enum Backing {
     },
 }
 
-/// A place in a file.
-#[derive(Clone, Copy)]
-struct FileAt {
-    id: FileId,
-    offset: u64,
-}
-
 impl PhysicalMemory {
     /// Copies memory out. Powers of two up to 8 bytes at their natural alignment are read at once where the memory is mapped.
     ///
@@ -105,7 +98,7 @@ impl PhysicalMemory {
     /// Copies the beginning of a piece; returns how much.
     fn copy_piece(&self, memory: PaRange, buffer: &mut Buffer<'_>) -> Result<u64, AccessError> {
         let start = memory.start();
-        let whole = memory.len_minus_one() + 1;
+        let whole = bytes(memory);
         if let Some(slice) = self.region.slice(memory) {
             buffer.copy_slice(slice);
             return Ok(whole);
@@ -114,112 +107,99 @@ impl PhysicalMemory {
             self.copy_table(memory, buffer)?;
             return Ok(whole);
         }
-        let windows = self.windows.read();
-        let page = memory.intersection(piece(start, PAGE)).unwrap_or(memory);
-        let backing = windows.backing(start).ok_or(AccessError::NoMemory(start))?;
-        let here = match &backing {
-            Backing::Private { .. } if !windows.snapshots.overlaps(memory) => memory,
-            Backing::File { .. } | Backing::Private { .. } => page,
-        };
-        let kept = windows.snapshots.get(here, false, &self.region);
-        drop(windows);
-        if let Some(kept) = kept {
-            buffer.part(0, length(here)).copy_slice(kept);
-            return Ok(here.len_minus_one() + 1);
-        }
-        let (here, copied) = match backing {
-            Backing::Private { mm, hva } => {
-                let mut buffer = buffer.part(0, length(here));
-                (here, self.copy_private(here, &mut buffer, &mm, hva))
-            }
+        let backing = self.windows.read().backing(start);
+        match backing.ok_or(AccessError::NoMemory(start))? {
+            Backing::Private { mm, hva } => self.copy_private(memory, buffer, &mm, hva),
             Backing::File {
                 descriptor: Some(file),
                 offset,
                 ..
-            } if buffer.copy_file(&file, offset) => (memory, Ok(())),
+            } if buffer.copy_file(&file, offset) => Ok(whole),
             Backing::File {
                 id,
                 offset,
                 aliases,
                 ..
-            } => {
-                let file = FileAt { id, offset };
-                (
-                    page,
-                    self.copy_alias(page, &mut buffer.part(0, length(page)), file, &aliases),
-                )
-            }
-        };
-        match copied {
-            Ok(()) => Ok(here.len_minus_one() + 1),
-            Err(Unreachable::Unmapped) => Err(AccessError::Gone(start)),
-            Err(Unreachable::Gone) => {
-                let windows = self.windows.read();
-                let kept = windows.snapshots.get(page, true, &self.region);
-                let kept = kept.ok_or(AccessError::Gone(start))?;
-                buffer.part(0, length(page)).copy_slice(kept);
-                Ok(page.len_minus_one() + 1)
-            }
+            } => self.copy_alias(memory, buffer, id, offset, &aliases),
         }
     }
 
-    /// Copies within private memory.
+    /// Copies the beginning of private memory.
     fn copy_private(
         &self,
         memory: PaRange,
         buffer: &mut Buffer<'_>,
         mm: &Weak<Mm>,
         at: Hva,
-    ) -> Result<(), Unreachable> {
-        let mm = mm.upgrade().ok_or(Unreachable::Gone)?;
-        self.copy_mm(memory, buffer, &mm, at)
-    }
-
-    /// Copies within one page of a file by the memory of a process that maps it.
-    fn copy_alias(
-        &self,
-        page: PaRange,
-        buffer: &mut Buffer<'_>,
-        file: FileAt,
-        aliases: &[Alias],
-    ) -> Result<(), Unreachable> {
-        let mut copy = |alias: &Alias| {
-            let at = alias.address_of(file.offset)?;
-            let mm = alias.mm.upgrade()?;
-            let is_there = mm.maps_file_at(at, file.id, file.offset);
-            is_there.then(|| self.copy_mm(page, buffer, &mm, at).ok())?
+    ) -> Result<u64, AccessError> {
+        let page = first_page(memory);
+        let Some(mm) = mm.upgrade() else {
+            return self.copy_last_kept(page, buffer);
         };
-        if aliases.iter().any(|alias| copy(alias).is_some()) {
-            return Ok(());
+        // As long as this is held, the process gives nothing back.
+        let _unchanging = mm.gate().read();
+        let windows = self.windows.read();
+        let overlaps = windows.snapshots.overlaps(memory);
+        let here = if overlaps { page } else { memory };
+        let mut part = buffer.part(0, length(here));
+        if let Some(kept) = windows.snapshots.get(here, false, &self.region) {
+            part.copy_slice(kept);
+            return Ok(bytes(here));
         }
-        let search = self.search().ok_or(Unreachable::Gone)?;
-        let found = search
-            .find(file.id, file.offset, None)
-            .ok_or(Unreachable::Gone)?;
-        copy(&found).ok_or(Unreachable::Gone)?;
-        if let Some(window) = self.windows.write().files.get_mut(&file.id) {
-            window.offer(None, Some(found));
+        drop(windows);
+        match part.copy_mm(&mm, at) {
+            Ok(()) => Ok(bytes(here)),
+            Err(Unreachable::Unmapped) => Err(AccessError::Gone(memory.start())),
+            Err(Unreachable::Gone) => self.copy_last_kept(page, buffer),
         }
-        Ok(())
     }
 
-    /// Copies by the memory of a process, unless that has been given back meanwhile.
-    fn copy_mm(
+    /// Copies the first page of a part of a file by the memory of a process that maps it.
+    fn copy_alias(
         &self,
         memory: PaRange,
         buffer: &mut Buffer<'_>,
-        mm: &Mm,
-        at: Hva,
-    ) -> Result<(), Unreachable> {
-        let _not_given_back = mm.gate().read();
-        if self.has_snapshots.load(Ordering::Relaxed) {
-            let windows = self.windows.read();
-            if let Some(kept) = windows.snapshots.get(memory, false, &self.region) {
-                buffer.copy_slice(kept);
-                return Ok(());
+        id: FileId,
+        offset: u64,
+        aliases: &[Alias],
+    ) -> Result<u64, AccessError> {
+        let page = first_page(memory);
+        let mut copy = |alias: &Alias| {
+            let at = alias.address_of(offset)?;
+            let mm = alias.mm.upgrade()?;
+            let _unchanging = mm.gate().read();
+            let mut part = buffer.part(0, length(page));
+            if let Some(kept) = self.windows.read().snapshots.get(page, false, &self.region) {
+                part.copy_slice(kept);
+                return Some(());
             }
+            let is_there = mm.maps_file_at(at, id, offset);
+            is_there.then(|| part.copy_mm(&mm, at).ok())?
+        };
+        if aliases.iter().any(|alias| copy(alias).is_some()) {
+            return Ok(bytes(page));
         }
-        buffer.copy_mm(mm, at)
+        let found = self
+            .search()
+            .and_then(|search| search.find(id, offset, None));
+        if let Some(found) = found
+            && copy(&found).is_some()
+        {
+            if let Some(window) = self.windows.write().files.get_mut(&id) {
+                window.offer(None, Some(found));
+            }
+            return Ok(bytes(page));
+        }
+        self.copy_last_kept(page, buffer)
+    }
+
+    /// Copies a page whose owner is gone, if it has announced that.
+    fn copy_last_kept(&self, page: PaRange, buffer: &mut Buffer<'_>) -> Result<u64, AccessError> {
+        let windows = self.windows.read();
+        let kept = windows.snapshots.get(page, true, &self.region);
+        let kept = kept.ok_or(AccessError::Gone(page.start()))?;
+        buffer.part(0, length(page)).copy_slice(kept);
+        Ok(bytes(page))
     }
 
     /// Reads page-table memory, word by word.
@@ -268,6 +248,17 @@ fn piece(at: Pa, size: PageSize) -> PaRange {
     PaRange::new(at, at).map_or_else(PaRange::full, |one| one.align_out(size))
 }
 
+/// The part of a range that lies in its first page.
+fn first_page(memory: PaRange) -> PaRange {
+    memory
+        .intersection(piece(memory.start(), PAGE))
+        .unwrap_or(memory)
+}
+
+fn bytes(memory: PaRange) -> u64 {
+    memory.len_minus_one() + 1
+}
+
 fn length(memory: PaRange) -> usize {
-    host_len(memory.len_minus_one() + 1)
+    host_len(bytes(memory))
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::area::Area;
+
 /// How long anything in these tests may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -130,31 +132,29 @@ pub(crate) fn exec(program: &std::ffi::CStr) {
     unsafe { libc::execv(program.as_ptr(), sleep.as_ptr()) };
 }
 
-/// Makes a child that shares all memory of the calling process and sleeps; returns its id.
-pub(crate) fn share_memory(stack: &crate::area::Area) -> libc::pid_t {
-    extern "C" fn sleep(_: *mut libc::c_void) -> libc::c_int {
-        loop {
-            // SAFETY: waits for the signal that ends the process.
-            unsafe {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                libc::pause();
+/// Makes a child that shares all memory of the calling process. It sleeps until the first byte of `go` is not 0, and then
+/// executes another program. Returns its id.
+pub(crate) fn share_memory(stack: &Area, go: &Area) -> libc::pid_t {
+    extern "C" fn wait_and_exec(go: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: plain system calls, and a look at memory that stays mapped.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            while go.cast::<u8>().read_volatile() == 0 {
+                libc::usleep(1000);
             }
         }
+        exec(c"/bin/sleep");
+        exit()
     }
     let top = usize::try_from(stack.range().last().get()).unwrap() & !15;
-    // SAFETY: the stack is mapped, ours alone, and never unmapped in the calling child.
+    let go = usize::try_from(go.range().start().get()).unwrap();
+    // SAFETY: the stack is mapped, ours alone, and never unmapped in the calling child; nor is `go`.
     unsafe {
         libc::clone(
-            sleep,
+            wait_and_exec,
             std::ptr::without_provenance_mut(top),
             libc::CLONE_VM | libc::SIGCHLD,
-            std::ptr::null_mut(),
+            std::ptr::with_exposed_provenance_mut(go),
         )
     }
-}
-
-/// Kills a grandchild.
-pub(crate) fn kill(pid: i32) {
-    // SAFETY: plain system call; the caller knows the process.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
 }

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use swiommu_addr::{HvaRange, Pa};
-use swiommu_mem::{AddressSpace, Config, Content, DetachCause, Finding, PhysicalMemory, Processes};
+use swiommu_mem::{
+    Access, AddressSpace, Config, Content, DetachCause, Finding, PhysicalMemory, Processes,
+};
 
 use crate::area::Area;
 use crate::child::Child;
@@ -57,10 +59,7 @@ fn dma_goes_on_to_the_old_page() {
         memory.start()
     );
     assert_eq!(
-        process
-            .resolve(area.range(), swiommu_mem::Access::Read)
-            .unwrap()
-            .len(),
+        process.resolve(area.range(), Access::Read).unwrap().len(),
         3
     );
 
@@ -231,6 +230,48 @@ fn dma_in_flight_is_neither_lost_nor_in_the_new_pages() {
         let mut new = vec![1; LEN];
         process.read(area.range().start(), &mut new).unwrap();
         assert!(new.iter().all(|&byte| byte == 0), "a write to a new page");
+    }
+}
+
+#[test]
+fn a_long_write_over_a_page_that_goes_is_whole() {
+    let _alone = crate::alone();
+    let area = Area::private(0x4000);
+    let child = Child::spawn(|line| {
+        loop {
+            line.tell();
+            line.wait();
+            area.replace(0x2000, 0x1000);
+        }
+    });
+    let machine = Machine::new();
+    child.line().wait();
+    let process = machine.process(&child);
+    for _ in 0..100 {
+        let (_pages, memory) = machine.pinned(&process, area.range());
+        let parts = process.resolve(area.range(), Access::Read).unwrap();
+        let stop = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 1..=u8::MAX {
+                    machine.memory.write(memory.start(), &[n; 0x4000]).unwrap();
+                    if stop.fetch_or(2, Ordering::Relaxed) & 1 != 0 {
+                        break;
+                    }
+                }
+            });
+            while stop.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            stop.fetch_or(1, Ordering::Relaxed);
+            process.detach(area.part(0x2000, 0x1000), DetachCause::Munmap);
+        });
+        child.line().tell();
+        child.line().wait();
+        assert_eq!(parts.len(), 1);
+        let written = machine.bytes::<0x4000>(memory);
+        let mixed = written.iter().find(|&&byte| byte != written[0]);
+        assert_eq!(mixed, None, "the end of a write, of {}", written[0]);
     }
 }
 

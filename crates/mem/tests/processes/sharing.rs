@@ -231,12 +231,13 @@ fn contiguous_areas_are_contiguous_memory() {
 }
 
 #[test]
-fn descendants_that_share_all_memory_are_one_space() {
+fn processes_that_share_all_memory_are_one_space_until_one_executes() {
     let _alone = crate::alone();
     let control = Area::shared(0x1000);
+    let go = Area::shared(0x1000);
     let stack = Area::private(0x10000);
     let mut child = Child::spawn(|line| {
-        let sibling = crate::child::share_memory(&stack);
+        let sibling = crate::child::share_memory(&stack, &go);
         control.write(0, &sibling.to_ne_bytes());
         line.tell();
     });
@@ -244,14 +245,35 @@ fn descendants_that_share_all_memory_are_one_space() {
     let sibling = i32::from_ne_bytes(control.read(0));
     assert!(sibling > 0);
     let machine = Machine::new();
-    let process = machine.process(&child);
-    let shared = machine.processes.get(sibling).unwrap();
-    assert_eq!(process.id(), shared.id());
+    let shared = machine.process(&child);
+    let get = |pid| machine.processes.get(pid).unwrap();
+    assert_eq!(get(sibling).id(), shared.id());
     assert_eq!(machine.processes.live().len(), 1);
+    let (_pages, memory) = machine.pinned(&shared, stack.part(0, 0x1000));
 
-    let (_pages, memory) = machine.pinned(&process, stack.part(0, 0x1000));
-    machine.memory.write(memory.start(), b"before").unwrap();
-    // PR_SET_PDEATHSIG would take the sibling along: it dies with the child, and then so does the memory.
+    // An exec that does not happen changes nothing.
+    machine.processes.execing(sibling);
+    assert_eq!(get(sibling).id(), shared.id());
+    machine.processes.execing(sibling);
+    go.write(0, &[1]);
+    let mut after = get(sibling);
+    for _ in 0..2000 {
+        if after.id() != shared.id() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        after = get(sibling);
+    }
+    assert_ne!(after.id(), shared.id());
+    assert_eq!(
+        get(child.pid()).id(),
+        shared.id(),
+        "the other one has not executed"
+    );
+    machine.memory.write(memory.start(), b"DMA").unwrap();
+    let mut seen = [0; 3];
+    shared.read(stack.range().start(), &mut seen).unwrap();
+    assert_eq!(&seen, b"DMA");
     child.kill();
-    crate::child::kill(sibling);
+    assert!(!shared.is_alive());
 }
