@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use bitflags::bitflags;
 use swiommu_abi::Errno;
 use swiommu_addr::HvaRange;
 
-use crate::{Arg, Caller, MmapRequest, Refusal, Region, Stat};
+use crate::{Arg, Caller, DmaBuf, MmapRequest, Refusal, Region, Stat};
 
 bitflags! {
     /// What `poll(2)` reports of a file.
@@ -60,6 +61,11 @@ pub trait File: Any + Send + Sync + fmt::Debug {
 
     /// What `poll(2)` reports now; `None` for a file without readiness, which is always ready.
     fn readiness(&self) -> Option<Readiness> {
+        None
+    }
+
+    /// The dma-buf that the file is, if it is one.
+    fn dma_buf(&self) -> Option<Arc<dyn DmaBuf>> {
         None
     }
 

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod caller;
+mod dma_buf;
 mod file;
 mod local;
 mod mmap;
@@ -19,6 +20,7 @@ mod refusal;
 mod stat;
 
 pub use caller::{Arg, Caller, Capability, Descriptor, FdNumber, InstallFlags, Task};
+pub use dma_buf::{DmaBuf, DmaBufImporter};
 pub use file::{File, Readiness};
 pub use local::Local;
 pub use mmap::{MmapFlags, MmapRequest, Region};

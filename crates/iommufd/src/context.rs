@@ -90,9 +90,15 @@ impl Context {
             return Ok(());
         };
         let mapped = viommu.regions.iter().any(|region| {
-            region.place().is_some_and(|(file, bytes)| caller.maps(file, bytes))
+            region
+                .place()
+                .is_some_and(|(file, bytes)| caller.maps(file, bytes))
         });
-        if mapped { Err(Error::RegionMapped(id)) } else { Ok(()) }
+        if mapped {
+            Err(Error::RegionMapped(id))
+        } else {
+            Ok(())
+        }
     }
 
     /// `IOMMU_IOAS_ALLOC`.

@@ -123,6 +123,14 @@ pub enum Error {
     LargePagesInUse,
     #[error("a mapping of {0} stays with its process: only MAP_FILE of a memfd can change hands")]
     CannotChangeProcess(IovaRange),
+    #[error("a dma-buf cannot be accessed by software")]
+    DmaBufAccess,
+    #[error("the area {0} is of a dma-buf, which cannot be cut")]
+    CutDmaBuf(IovaRange),
+    #[error("byte {last:#x} is beyond the dma-buf's {len:#x}")]
+    BeyondDmaBuf { last: u64, len: u64 },
+    #[error("the dma-buf cannot be attached to: its exporter has revoked it")]
+    DmaBufRevoked { errno: Errno },
     #[error(transparent)]
     Pin(#[from] PinError),
 
@@ -266,6 +274,8 @@ impl Error {
             | E::InterruptWindows(_)
             | E::DirtyRange { .. }
             | E::FaultGroupTooLarge
+            | E::DmaBufAccess
+            | E::BeyondDmaBuf { .. }
             | E::EventTooLarge(_)
             | E::CannotInvalidate(_)
             | E::OtherUnit(_)
@@ -282,6 +292,7 @@ impl Error {
             | E::HwptFlags { .. }
             | E::NestedWithoutData
             | E::NoDirtyTracking
+            | E::CutDmaBuf(_)
             | E::CannotNest { .. }
             | E::NoPasids { .. } => Errno::EOPNOTSUPP,
             E::Reserve(_) | E::NotAllowed(_) | E::AreaMisaligned { .. } => Errno::EADDRINUSE,
@@ -291,7 +302,9 @@ impl Error {
             | E::HasVeventq { .. } => Errno::EEXIST,
             E::QueueOutOfRange(_) => Errno::ERANGE,
             E::Place(PlaceError::NoSpace) => Errno::ENOSPC,
-            E::Descriptor { errno, .. } | E::Install { errno } => *errno,
+            E::Descriptor { errno, .. } | E::Install { errno } | E::DmaBufRevoked { errno } => {
+                *errno
+            }
             E::Pin(error) => error.errno(),
             E::Driver(error) => error.errno,
         }

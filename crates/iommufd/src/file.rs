@@ -6,6 +6,8 @@ use std::sync::Arc;
 use swiommu_abi::Errno;
 use swiommu_files::{Arg, Caller, DeviceNumber, File, MmapFlags, MmapRequest, Refusal, Stat};
 
+use swiommu_mem::FileId;
+
 use crate::Context;
 
 /// The open file of a context. The context lives as long as the file, and longer when something else keeps it open.
@@ -71,6 +73,14 @@ impl File for ContextFile {
     }
 
     fn memory(&self) -> Option<BorrowedFd<'_>> {
-        self.context.state.regions.memory().ok()
+        let memory = self.context.state.regions.memory().ok()?;
+        // Its last close tells that the client is done with the context, so our own view of memory must not hold it open.
+        let found = rustix::fs::fstat(memory).ok()?;
+        let file = FileId {
+            device: found.st_dev,
+            inode: found.st_ino,
+        };
+        self.context.memory().leave_closed(file);
+        Some(memory)
     }
 }

@@ -8,9 +8,11 @@
 //! reading; whoever adds or removes a page table or an access holds it for writing, and so alone.
 
 mod area;
+mod backing;
 mod copy;
 mod cut;
 mod dirty;
+mod import;
 mod map;
 mod owner;
 mod page_tables;
@@ -39,6 +41,7 @@ const HUGE_PAGE: PageSize = PageSize::SIZE_2M;
 /// An I/O address space as an object.
 #[derive(Debug)]
 pub(crate) struct Ioas {
+    own: Weak<Self>,
     pub(crate) header: Header,
     /// The automatic page tables in the order of their making. Held while one is searched, or any is made.
     pub(crate) hwpts: Mutex<Vec<Weak<HwptPaging>>>,
@@ -77,7 +80,8 @@ pub(crate) enum Owner {
 
 impl Ioas {
     pub(crate) fn new(id: ObjectId) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|own| Self {
+            own: own.clone(),
             header: Header::new(id),
             hwpts: Mutex::default(),
             topology: RwLock::new(Topology {

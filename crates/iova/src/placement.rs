@@ -2,7 +2,7 @@
 
 use swiommu_addr::{Hva, PageSize};
 
-use crate::PAGE;
+use crate::{PAGE, steps};
 
 /// Where the memory of an area begins in its source. Only its alignment matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +125,7 @@ impl Fit {
     /// The gap `start..=last`, if the request fits.
     #[inline]
     pub(crate) fn found(&self, start: u64, last: u64) -> Option<(u64, u64)> {
+        steps::add(1);
         self.start_in(start, last).map(|_| (start, last))
     }
 }

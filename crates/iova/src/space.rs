@@ -236,6 +236,12 @@ impl<V, O: Ord> Space<V, O> {
         self.tree.verify();
         self.reserved.verify();
     }
+
+    /// The most steps of a search or change at the present size, apart from a small factor: a node per level and all that
+    /// is in it.
+    pub(crate) fn bound(&self) -> usize {
+        self.tree.bound()
+    }
 }
 
 fn typed<V>((start, last, value): Area<'_, V>) -> Option<(IovaRange, &V)> {

@@ -40,7 +40,7 @@ faults! {
     KeepPin = "keep-pin",
     /// The number of a destroyed object is not given out again.
     KeepId = "keep-id",
-    /// A file is released one call late.
+    /// A file whose last descriptor was closed is not released.
     LateRelease = "late-release",
     /// Automatic placement aligns to bytes.
     WrongAlignment = "wrong-alignment",

@@ -17,6 +17,26 @@ pub enum Error {
     /// `EFAULT`: the caller's memory cannot be reached (`ENOMEM` when we have no address for it).
     #[error(transparent)]
     Memory(#[from] Fault),
+    /// `EINVAL`: a dma-buf of no pages, or of too many.
+    #[error("a dma-buf cannot have {0:#x} bytes")]
+    DmaBufLength(u32),
+    /// `EINVAL`: a descriptor of something else.
+    #[error("descriptor {0:?} is not of a dma-buf")]
+    NotDmaBuf(FdNumber),
+    /// `EOPNOTSUPP`: a dma-buf of another exporter.
+    #[error("descriptor {0:?} is of somebody else's dma-buf")]
+    ForeignDmaBuf(FdNumber),
+    /// A descriptor that cannot be used.
+    #[error("descriptor {fd:?}: {errno}")]
+    Descriptor {
+        /// Which.
+        fd: FdNumber,
+        /// Why.
+        errno: Errno,
+    },
+    /// `ENOMEM`: the host has no memory for it.
+    #[error("no memory for a dma-buf")]
+    NoMemory,
     /// The driver refused.
     #[error(transparent)]
     Driver(swiommu_iommu::DriverError),
@@ -141,11 +161,13 @@ impl Error {
         match self {
             Self::Iommufd(error) => error.errno(),
             Self::Driver(error) => error.errno,
+            Self::Descriptor { errno, .. } => *errno,
             Self::NoPin(_) | Self::NoGuest(_) => Errno::ENOENT,
             Self::OtherPinCount { .. } => Errno::EIO,
-            Self::TooLong(_) | Self::NoDescriptor(_) | Self::Memory(Fault::Exhausted) => {
-                Errno::ENOMEM
-            }
+            Self::NoMemory
+            | Self::TooLong(_)
+            | Self::NoDescriptor(_)
+            | Self::Memory(Fault::Exhausted) => Errno::ENOMEM,
             Self::Memory(_) => Errno::EFAULT,
             Self::DeviceFlags(_)
             | Self::ZeroLength
@@ -157,12 +179,16 @@ impl Error {
             | Self::OtherAttachment { .. }
             | Self::NotHwpt(_)
             | Self::BatchLimit(_)
+            | Self::DmaBufLength(_)
+            | Self::NotDmaBuf(_)
             | Self::DirtyRange
             | Self::NotTracking => Errno::EINVAL,
             Self::OtherPage { .. } => Errno::EBADE,
             Self::Overflow { .. } | Self::TooManyDirty(_) => Errno::EOVERFLOW,
             Self::NotAccess(_) => Errno::EBADFD,
-            Self::Op(_) | Self::UnknownFlags(_) | Self::CannotPin => Errno::EOPNOTSUPP,
+            Self::ForeignDmaBuf(_) | Self::Op(_) | Self::UnknownFlags(_) | Self::CannotPin => {
+                Errno::EOPNOTSUPP
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use swiommu_mem::PhysicalMemory;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::memory::iova_range;
-use crate::{Error, MockEndpoint, MockUnit, access, check, device, dirty, events, pasid};
+use crate::{Error, MockEndpoint, MockUnit, access, check, device, dirty, dma_buf, events, pasid};
 
 /// The first group of a mock device; below are those of other models.
 const FIRST_GROUP: u64 = 1 << 32;
@@ -92,6 +92,8 @@ impl Selftest {
             IommuTestOp::DIRTY => dirty::dirty(call, cmd),
             IommuTestOp::TRIGGER_IOPF => events::page_request(call, cmd),
             IommuTestOp::TRIGGER_VEVENT => events::virtual_event(call, cmd),
+            IommuTestOp::DMABUF_GET => dma_buf::get(call, cmd),
+            IommuTestOp::DMABUF_REVOKE => dma_buf::revoke(call, cmd),
             IommuTestOp::PASID_ATTACH => pasid::attach(call, cmd),
             IommuTestOp::PASID_REPLACE => pasid::replace(call, cmd),
             IommuTestOp::PASID_DETACH => pasid::detach(call, cmd),

@@ -41,7 +41,7 @@ pub struct Setup {
 
 impl<'a> Arbitrary<'a> for Program {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let [setup, end] = u.arbitrary()?;
+        let [setup, end]: [u8; HEADER_BYTES] = u.arbitrary()?;
         let steps = u.bytes(u.len())?.chunks(STEP_BYTES).take(STEPS);
         Ok(Self {
             setup: Setup {

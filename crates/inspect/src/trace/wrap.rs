@@ -10,8 +10,8 @@ use swiommu_abi::vfio::command::{Argument, VfioCommand};
 use swiommu_abi::{Field, Value};
 use swiommu_addr::{Hva, HvaRange};
 use swiommu_files::{
-    Arg, Caller, File, MmapRequest, Node, OpenFlags, Opened, Paths, Readiness, Refusal, Region,
-    Stat,
+    Arg, Caller, DmaBuf, File, MmapRequest, Node, OpenFlags, Opened, Paths, Readiness, Refusal,
+    Region, Stat,
 };
 
 use super::{Call, Sink};
@@ -229,6 +229,10 @@ impl File for TracedFile {
 
     fn readiness(&self) -> Option<Readiness> {
         self.file.readiness()
+    }
+
+    fn dma_buf(&self) -> Option<Arc<dyn DmaBuf>> {
+        self.file.dma_buf()
     }
 
     fn mmap(&self, caller: &dyn Caller, request: &MmapRequest) -> Result<(), Refusal> {

@@ -182,7 +182,9 @@ impl Group {
             let found: Option<&Attachment> = members.attachments.get(&pasid);
             found.filter(|attachment| attachment.position(device).is_some())
         };
-        let (attachment, pasid) = if let Some(attachment) = attached(pasid) { (attachment, pasid) } else {
+        let (attachment, pasid) = if let Some(attachment) = attached(pasid) {
+            (attachment, pasid)
+        } else {
             // A guest that manages its own PASIDs hears of all of them through the RID.
             let features = device.endpoint.features();
             let rid = attached(Pasid::NONE)?;

@@ -1,14 +1,13 @@
 //! An area: memory at a range of IOVAs.
 
-use std::sync::Arc;
-
 use swiommu_addr::{AddrRange, Address, IovaRange, PageSize};
 use swiommu_iommu::Mapping;
 use swiommu_iommu::Prot;
 use swiommu_iova::Space;
-use swiommu_mem::{Access, Offset, OffsetRange, Pages};
+use swiommu_mem::{Access, Offset, OffsetRange};
 
 use super::Owner;
+use super::backing::Backing;
 use crate::access::Hold;
 
 /// The areas, reserved ranges and allowed ranges of an IOAS.
@@ -18,7 +17,7 @@ pub(super) type Areas = Space<Area, Owner>;
 /// it is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Area {
-    pub(super) pages: Arc<Pages>,
+    pub(super) backing: Backing,
     /// Where in the pages object the area's first byte is.
     pub(super) start: Offset,
     pub(super) prot: Prot,
@@ -44,9 +43,9 @@ pub(super) enum AreaState {
 
 impl Area {
     /// An area in the making.
-    pub(super) fn new(pages: Arc<Pages>, start: Offset, prot: Prot) -> Self {
+    pub(super) fn new(backing: Backing, start: Offset, prot: Prot) -> Self {
         Self {
-            pages,
+            backing,
             start,
             prot,
             state: AreaState::Making,
@@ -70,7 +69,7 @@ impl Area {
 
     /// The offset in a page of the memory of the first byte.
     pub(super) fn page_offset(&self) -> u64 {
-        let first = self.pages.page_offset().wrapping_add(self.start.get());
+        let first = self.backing.page_offset().wrapping_add(self.start.get());
         first & swiommu_mem::PAGE.mask()
     }
 
@@ -111,7 +110,7 @@ impl Area {
         Mapping {
             iova: range.start(),
             memory,
-            prot: self.prot | Prot::CACHE,
+            prot: self.prot | self.backing.memory_type(),
             leaves,
         }
     }

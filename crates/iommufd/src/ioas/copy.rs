@@ -32,7 +32,7 @@ impl Ioas {
             let bytes = area.bytes_of(found, part);
             let len = part.len_minus_one().wrapping_add(1);
             pieces.push(Piece {
-                pages: area.pages.clone(),
+                backing: area.backing.clone(),
                 start: bytes.start(),
                 len,
             });

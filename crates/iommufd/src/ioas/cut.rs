@@ -45,9 +45,12 @@ fn cut_at(
     if area.is_busy() {
         return Err(Error::AreaBusy(range));
     }
+    if area.backing.pages().is_err() {
+        return Err(Error::CutDmaBuf(range));
+    }
     let skipped = at.offset_from(range.start()).unwrap_or(0);
     let second = area.start.wrapping_add(skipped);
-    let boundary = at.get() | area.pages.page_offset().wrapping_add(second.get());
+    let boundary = at.get() | area.backing.page_offset().wrapping_add(second.get());
     if !alignment.divides(boundary) {
         let value = at.get();
         return Err(Error::Misaligned {

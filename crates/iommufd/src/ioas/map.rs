@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use swiommu_addr::{AddrRange, Address, Hva, HvaRange, Iova, IovaRange};
+use swiommu_files::DmaBuf;
 use swiommu_iommu::Prot;
 use swiommu_iova::{Origin, Request};
 use swiommu_mem::{
-    Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, Offset, Pages, Source,
+    Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, Offset, Pages,
 };
 use swiommu_sabotage::Fault;
 
 use super::area::{Area, AreaState, Areas};
+use super::backing::Backing;
+use super::import::{Import, Writable};
 use super::{HUGE_PAGE, Ioas, Topology, checked_range};
 use crate::Error;
 use crate::state::State;
@@ -32,6 +35,8 @@ pub enum MapSource {
     Memory(Hva),
     /// A file, from this offset.
     File(MemFile, FileOffset),
+    /// A dma-buf, from this offset.
+    DmaBuf(Arc<dyn DmaBuf>, FileOffset),
 }
 
 /// A mapping to make.
@@ -53,7 +58,7 @@ pub struct MapRequest<'a> {
 
 /// A part of a pages object that becomes an area.
 pub(super) struct Piece {
-    pub(super) pages: Arc<Pages>,
+    pub(super) backing: Backing,
     pub(super) start: Offset,
     pub(super) len: u64,
 }
@@ -61,10 +66,7 @@ pub(super) struct Piece {
 impl Piece {
     /// Where its first byte comes from.
     pub(super) fn origin(&self) -> Origin {
-        match self.pages.source() {
-            Source::Memory(first) => Origin::address(first.wrapping_add(self.start.get())),
-            Source::File(first) => Origin::offset(first.get().wrapping_add(self.start.get())),
-        }
+        self.backing.origin(self.start)
     }
 }
 
@@ -89,18 +91,30 @@ impl Ioas {
         } else {
             Access::Read
         };
-        let pages = match request.source {
+        let backing = match request.source {
             MapSource::Memory(start) => {
                 let range = memory_range(start, len)?;
-                Pages::from_space(&state.memory, owner, range, access, accounting)
+                let memory = &state.memory;
+                Backing::Pages(Pages::from_space(memory, owner, range, access, accounting))
             }
             MapSource::File(file, start) => {
                 let range = file_range(start, len)?;
-                Pages::from_file(&state.memory, owner, file, range, access, accounting)
+                let memory = &state.memory;
+                Backing::Pages(Pages::from_file(
+                    memory, owner, file, range, access, accounting,
+                ))
+            }
+            MapSource::DmaBuf(buf, start) => {
+                let writable = if access == Access::Write {
+                    Writable::Yes
+                } else {
+                    Writable::No
+                };
+                Backing::DmaBuf(Import::new(&buf, file_range(start, len)?, writable)?)
             }
         };
         let piece = Piece {
-            pages,
+            backing,
             start: Offset::new(0),
             len,
         };
@@ -119,6 +133,11 @@ impl Ioas {
         prot: Prot,
     ) -> Result<Iova, Error> {
         let topology = self.topology.read();
+        for piece in pieces {
+            if let Backing::DmaBuf(import) = &piece.backing {
+                import.used_by(&self.own);
+            }
+        }
         let made = {
             let mut areas = self.areas.write();
             take_iovas(&topology, &mut areas, pieces, origin, len, placement, prot)?
@@ -213,7 +232,7 @@ fn take_iovas(
     let mut made = SmallVec::new();
     let mut at = whole.start();
     for piece in pieces {
-        let area = Area::new(piece.pages.clone(), piece.start, prot);
+        let area = Area::new(piece.backing.clone(), piece.start, prot);
         let range = IovaRange::from_len(at, piece.len).unwrap_or(whole);
         let inserted = check_piece(&area, range, alignment)
             .and_then(|()| Ok(areas.insert(range, area.clone())?));
@@ -232,7 +251,7 @@ fn check_piece(
     range: IovaRange,
     alignment: swiommu_addr::PageSize,
 ) -> Result<(), Error> {
-    if area.prot.contains(Prot::WRITE) && !area.pages.is_writable() {
+    if area.prot.contains(Prot::WRITE) && !area.backing.is_writable() {
         return Err(Error::MemoryReadOnly(range));
     }
     if !alignment.divides(area.page_offset()) {

@@ -22,11 +22,16 @@ impl Ioas {
             if area.is_busy() {
                 return Err(Error::AreaBusy(range));
             }
-            if area.pages.kind() != PagesKind::File {
+            let Some(of_file) = area
+                .backing
+                .pages()
+                .ok()
+                .filter(|p| p.kind() == PagesKind::File)
+            else {
                 return Err(Error::CannotChangeProcess(range));
-            }
-            if seen.insert(Arc::as_ptr(&area.pages)) {
-                pages.push(area.pages.clone());
+            };
+            if seen.insert(Arc::as_ptr(of_file)) {
+                pages.push(of_file.clone());
             }
         }
         Ok(change_owner(&pages, owner)?)

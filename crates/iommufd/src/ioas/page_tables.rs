@@ -2,23 +2,17 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-use swiommu_addr::{Address, Iova, IovaRange, PaRange, PageSize};
+use swiommu_addr::{Address, Iova, IovaRange, PageSize};
 use swiommu_iommu::PagingDomain;
-use swiommu_mem::{PinError, Runs};
+use swiommu_mem::PinError;
 use swiommu_sabotage::Fault;
 
 use super::area::{Area, Areas};
+use super::backing::Backing;
+use super::import::Import;
 use super::{Ioas, Linked, Owner, Topology};
 use crate::Error;
 use crate::object::ObjectId;
-
-/// The physical pieces of an area, as page tables want them.
-type Memory = SmallVec<[PaRange; 4]>;
-
-fn memory_of(runs: &Runs) -> Memory {
-    runs.iter().map(|run| run.memory).collect()
-}
 
 impl Topology {
     /// Pins an area's memory, if there is a page table that needs it, and maps it in all of them; or changes nothing.
@@ -27,7 +21,10 @@ impl Topology {
             return Ok(());
         }
         let bytes = area.bytes(range);
-        let memory = memory_of(&area.pages.pin(bytes)?);
+        let memory = area.backing.pin(bytes)?;
+        if memory.is_empty() {
+            return Ok(());
+        }
         for (n, linked) in self.page_tables.iter().enumerate() {
             if let Err(error) = linked
                 .domain
@@ -36,7 +33,7 @@ impl Topology {
                 for filled in &self.page_tables[..n] {
                     filled.domain.unmap(range);
                 }
-                area.pages.unpin(bytes);
+                area.backing.unpin(bytes);
                 return Err(error.into());
             }
         }
@@ -51,7 +48,7 @@ impl Topology {
         for linked in &self.page_tables {
             linked.domain.unmap(range);
         }
-        area.pages.unpin(area.bytes(range));
+        area.backing.unpin(area.bytes(range));
     }
 
     /// Fills a new page table with one area. The first page table pins; the others find the memory pinned.
@@ -63,17 +60,18 @@ impl Topology {
     ) -> Result<(), Error> {
         let bytes = area.bytes(range);
         let first = self.page_tables.is_empty();
-        let runs = if first {
-            area.pages.pin(bytes)?
+        let memory = if first {
+            area.backing.pin(bytes)?
         } else {
-            area.pages
-                .runs(bytes)
-                .ok_or(PinError::Fault(swiommu_mem::Fault::Gone))?
+            let gone = PinError::Fault(swiommu_mem::Fault::Gone);
+            area.backing.memory(bytes).ok_or(gone)?
         };
-        let memory = memory_of(&runs);
+        if memory.is_empty() {
+            return Ok(());
+        }
         if let Err(error) = domain.map(&area.mapping(range, &memory, self.leaves)) {
             if first {
-                area.pages.unpin(bytes);
+                area.backing.unpin(bytes);
             }
             return Err(error.into());
         }
@@ -110,6 +108,21 @@ impl Ioas {
         Ok(())
     }
 
+    /// Takes the areas of a dma-buf that was revoked out of every page table. The areas stay, and have no memory any more.
+    pub(super) fn unmap_revoked(&self, import: &Import) {
+        let topology = self.topology.write();
+        let areas = self.areas.read();
+        let of_it = |area: &Area| match &area.backing {
+            Backing::DmaBuf(backing) => std::ptr::eq(Arc::as_ptr(backing), import),
+            Backing::Pages(_) => false,
+        };
+        for (range, _) in areas.areas().filter(|(_, area)| of_it(area)) {
+            for linked in &topology.page_tables {
+                linked.domain.unmap(range);
+            }
+        }
+    }
+
     /// Unlinks a page table, and empties it. With the last one the pins go that it needed.
     pub(crate) fn unlink(&self, hwpt: ObjectId) {
         let mut topology = self.topology.write();
@@ -125,7 +138,7 @@ impl Ioas {
         linked.domain.unmap(linked.domain.aperture());
         if topology.page_tables.is_empty() {
             for (range, area) in areas.areas() {
-                area.pages.unpin(area.bytes(range));
+                area.backing.unpin(area.bytes(range));
             }
         }
         areas.unreserve(&Owner::PageTable(hwpt));
@@ -164,7 +177,7 @@ fn fill_with_all(
                     .areas()
                     .take_while(|(done, _)| done.start() < range.start());
                 for (range, area) in filled {
-                    area.pages.unpin(area.bytes(range));
+                    area.backing.unpin(area.bytes(range));
                 }
             }
             return Err(error);

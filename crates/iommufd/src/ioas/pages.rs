@@ -55,7 +55,7 @@ impl Touched<'_> {
         if !self.content.allows(access) && !Fault::IgnoreReadOnly.is_on() {
             return Err(Error::AreaDenies(self.area));
         }
-        if access == Access::Write && !self.content.pages.is_writable() {
+        if access == Access::Write && !self.content.backing.is_writable() {
             return Err(Error::MemoryReadOnly(self.area));
         }
         Ok(())
@@ -65,9 +65,9 @@ impl Touched<'_> {
     fn check_pages(&self, range: IovaRange) -> Result<(), Error> {
         let page: PageSize = swiommu_mem::PAGE;
         let first = self.content.bytes_of(self.area, self.part).start();
-        let offset = self.content.pages.page_offset().wrapping_add(first.get());
+        let offset = self.content.backing.page_offset().wrapping_add(first.get());
         let is_last = self.part.last() == range.last();
-        let ends_on_page = self.content.pages.page_offset().wrapping_add(
+        let ends_on_page = self.content.backing.page_offset().wrapping_add(
             self.content
                 .bytes_of(self.area, self.part)
                 .last()
@@ -95,7 +95,7 @@ impl Ioas {
             touched.check_pages(range)?;
             touched.check(access)?;
             let bytes = touched.content.bytes_of(touched.area, touched.part);
-            let pages = touched.content.pages.clone();
+            let pages = touched.content.backing.pages()?.clone();
             let memory = pages.pin(bytes)?;
             pieces.push(Piece {
                 area: touched.area.start(),
@@ -135,7 +135,7 @@ impl Ioas {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(touched.len());
             rest = later;
             let from = touched.content.bytes_of(touched.area, touched.part).start();
-            Ok(touched.content.pages.read(from, now, by)?)
+            Ok(touched.content.backing.pages()?.read(from, now, by)?)
         })
     }
 
@@ -147,7 +147,7 @@ impl Ioas {
             let (now, later) = rest.split_at(touched.len());
             rest = later;
             let to = touched.content.bytes_of(touched.area, touched.part).start();
-            Ok(touched.content.pages.write(to, now, by)?)
+            Ok(touched.content.backing.pages()?.write(to, now, by)?)
         })
     }
 }

@@ -125,6 +125,14 @@ impl Outcome {
         commit: None,
     };
 
+    /// Done, and the call returns this number.
+    pub fn value(value: i32) -> Self {
+        Self {
+            value,
+            commit: None,
+        }
+    }
+
     /// Complete but for `commit`, which runs once the struct is written.
     pub fn then(commit: impl FnOnce() + 'static) -> Self {
         Self {

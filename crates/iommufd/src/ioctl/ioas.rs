@@ -111,7 +111,7 @@ pub(super) fn map_file(call: Call<'_>, cmd: &mut IommuIoasMapFile) -> Result<Out
             len: cmd.length,
         });
     }
-    let source = MapSource::File(open_file(call, cmd.fd)?, start);
+    let source = open_source(call, cmd.fd, start)?;
     cmd.iova = map_source(
         call,
         ioas,
@@ -123,19 +123,21 @@ pub(super) fn map_file(call: Call<'_>, cmd: &mut IommuIoasMapFile) -> Result<Out
     Ok(Outcome::DONE)
 }
 
-fn open_file(call: Call<'_>, fd: i32) -> Result<MemFile, Error> {
+fn open_source(call: Call<'_>, fd: i32, start: FileOffset) -> Result<MapSource, Error> {
     let failed = |errno| Error::Descriptor { fd, errno };
-    match call.caller.descriptor(FdNumber(fd)).map_err(failed)? {
+    let file = match call.caller.descriptor(FdNumber(fd)).map_err(failed)? {
         Descriptor::Native(file) => MemFile::new(file)
-            .map_err(|error| failed(error.raw_os_error().map_or(Errno::EBADF, Into::into))),
-        // The kernel takes any file here, and refuses it once it is pinned. Any file without memory stands for ours.
-        Descriptor::Served(_) => {
-            let other = std::fs::File::open("/dev/null").map(Into::into);
-            other
+            .map_err(|error| failed(error.raw_os_error().map_or(Errno::EBADF, Into::into)))?,
+        Descriptor::Served(file) => match file.dma_buf() {
+            Some(buf) => return Ok(MapSource::DmaBuf(buf, start)),
+            // The kernel takes any file here, and refuses it once it is pinned. Any file without memory stands for ours.
+            None => std::fs::File::open("/dev/null")
+                .map(Into::into)
                 .and_then(MemFile::new)
-                .map_err(|_| failed(Errno::EBADF))
-        }
-    }
+                .map_err(|_| failed(Errno::EBADF))?,
+        },
+    };
+    Ok(MapSource::File(file, start))
 }
 
 fn map_source(

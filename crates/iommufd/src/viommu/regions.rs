@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate, memfd_create,
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate,
+    memfd_create,
 };
 use rustix::io::pwrite;
 use swiommu_abi::Errno;
@@ -92,8 +93,14 @@ impl Region {
     /// Which bytes of which file it is.
     pub(crate) fn place(&self) -> Option<(FileId, FileRange)> {
         let found = fstat(self.regions.memory().ok()?).ok()?;
-        let file = FileId { device: found.st_dev, inode: found.st_ino };
-        Some((file, FileRange::from_len(FileOffset::new(self.offset), self.len)?))
+        let file = FileId {
+            device: found.st_dev,
+            inode: found.st_ino,
+        };
+        Some((
+            file,
+            FileRange::from_len(FileOffset::new(self.offset), self.len)?,
+        ))
     }
 }
 

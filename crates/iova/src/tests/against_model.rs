@@ -184,7 +184,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Enough entries for inner nodes above inner nodes.
     #[test]
@@ -195,7 +195,7 @@ proptest! {
     ) {
         let mut random = Random(seed);
         let mut pair = Pair::default();
-        let mut starts: Vec<u64> = (0..5000).map(|index| 0x2_0000 + index * stride).collect();
+        let mut starts: Vec<u64> = (0..4500).map(|index| 0x2_0000 + index * stride).collect();
         for place in (1..starts.len()).rev() {
             starts.swap(place, usize::try_from(random.below(place as u64 + 1)).unwrap());
         }
@@ -217,7 +217,7 @@ proptest! {
             let length = 1 + random.below(2 * stride);
             pair.call(Call::PlaceAndInsert((offset, length, 1, 0x20_0000)));
             pair.call(Call::Remove(usize::try_from(random.below(4000)).unwrap()));
-            pair.call(Call::Look(random.below(5000 * stride)));
+            pair.call(Call::Look(random.below(4500 * stride)));
         }
         pair.check();
         while !pair.model.areas.is_empty() {

@@ -25,9 +25,9 @@ impl<V> Tree<V> {
         }
     }
 
-    /// The number of nodes on the way to a leaf, and the leaf.
-    pub(crate) fn height(&self) -> usize {
-        self.root.as_ref().height() as usize + 1
+    /// All that is in the nodes from the root to a leaf.
+    pub(crate) fn bound(&self) -> usize {
+        (self.root.as_ref().height() as usize + 1) * FANOUT
     }
 }
 
@@ -101,17 +101,22 @@ fn check_rows<V>(inner: &Inner<V>, slot: usize, gaps: &[Gap]) {
         if summary.stale & rows.alignment.bytes() != 0 {
             continue;
         }
-        let width = rows.rooms.len() / FANOUT;
-        let row = &rows.rooms[slot * width..][..width];
-        let mut expected: Vec<u64> = row.iter().map(|_| 0).collect();
+        let width = rows.kinds.len() / FANOUT;
+        let kinds = &rows.kinds[slot * width..][..width];
+        let mut greatest = 0;
+        let mut expected: Vec<u64> = kinds.iter().map(|_| 0).collect();
         for &(start, last, cover) in gaps {
             let rounded = u128::from(start).div_ceil(align) * align;
             if cover == summary.cover.least && start <= last && rounded <= u128::from(last) {
-                let number = usize::try_from(rounded % 0x1000 / align).unwrap();
                 let room = u64::try_from(u128::from(last) - rounded).unwrap();
-                expected[number] = expected[number].max(room);
+                greatest = greatest.max(room);
+                let number = usize::try_from(rounded % 0x1000 / align).unwrap();
+                if let Some(kind) = expected.get_mut(number) {
+                    *kind = room.max(*kind);
+                }
             }
         }
-        assert_eq!(row, expected, "row for {}", rows.alignment);
+        assert_eq!(rows.greatest[slot], greatest, "row for {}", rows.alignment);
+        assert_eq!(kinds, expected, "row for {}", rows.alignment);
     }
 }

@@ -106,10 +106,195 @@ impl Row<'_> {
             return;
         };
         *self.greatest = room.max(*self.greatest);
-        let kinds = self.kinds.iter_mut();
-        let mut numbered = (0..PAGE.bytes()).step_by(1 << self.alignment.log2().min(63)).zip(kinds);
-        if let Some((_, kind)) = numbered.find(|(number, _)| *number == rounded & PAGE.mask()) {
+        if let Some(kind) = self.kinds.get_mut(kind(self.alignment, rounded)) {
             *kind = room.max(*kind);
         }
+    }
+
+    /// Enters the gaps that another row speaks of.
+    fn merge(&mut self, greatest: u64, kinds: &[u64]) {
+        steps::add(1 + kinds.len());
+        *self.greatest = greatest.max(*self.greatest);
+        for (mine, kind) in self.kinds.iter_mut().zip(kinds) {
+            *mine = (*kind).max(*mine);
+        }
+    }
+}
+
+/// The number of the kind of a gap whose start, rounded up, is `rounded`.
+#[expect(clippy::cast_possible_truncation, reason = "it is less than a page")]
+fn kind(alignment: PageSize, rounded: u64) -> usize {
+    (rounded & PAGE.mask()) as usize >> alignment.log2()
+}
+
+impl Fit {
+    /// Whether the request fits into a gap below the child in `slot`. "Yes" may be wrong if the rows have no kinds.
+    fn some_gap(&self, rows: &Rows, slot: usize) -> bool {
+        let greatest = rows.greatest[slot];
+        let kinds = rows.kinds(slot);
+        if greatest < self.need || greatest - self.need >= self.offset || kinds.is_empty() {
+            return greatest >= self.need;
+        }
+        steps::add(kinds.len());
+        let starts = (0..).step_by(1 << self.alignment.log2());
+        starts.zip(kinds).any(|(rounded, &room): (u64, _)| room >= self.need + (self.offset & !rounded))
+    }
+}
+
+impl<V> Tree<V> {
+    /// The lowest gap that `fit` fits into, of the gaps clipped to the addresses from `from` on: its first and last
+    /// address.
+    pub(crate) fn first_fit(&mut self, fit: &Fit, from: u64) -> Option<(u64, u64)> {
+        let mark = fit.alignment.bytes();
+        if let Unique::Inner(inner) = self.root.as_mut()
+            && self.stale & mark != 0
+        {
+            inner.refresh(fit.alignment);
+        }
+        self.stale &= !mark;
+        self.search(fit, from)
+    }
+
+    /// The lowest addresses from `from` on that nothing covers: the first and the last. The tree has no areas.
+    pub(crate) fn first_uncovered(&self, from: u64) -> Option<(u64, u64)> {
+        self.search(&Fit::ANY, from)
+    }
+
+    fn search(&self, fit: &Fit, from: u64) -> Option<(u64, u64)> {
+        let root = self.root.as_ref();
+        if root.len() == 0 {
+            return fit.found(from, u64::MAX);
+        }
+        if from < root.start()
+            && let Some(gap) = fit.found(from, root.start() - 1)
+        {
+            return Some(gap);
+        }
+        root.search(fit, from, 0).or_else(|| {
+            let start = root.last().checked_add(1)?;
+            let uncovered = root.cover().total == 0;
+            uncovered.then(|| fit.found(start.max(from), u64::MAX))?
+        })
+    }
+}
+
+impl<V> Shared<'_, V> {
+    /// The lowest gap between two entries of this node that `fit` fits into, if `base` is the cover before the first
+    /// entry. Nothing below `from` counts.
+    fn search(&self, fit: &Fit, from: u64, base: i32) -> Option<(u64, u64)> {
+        match self {
+            Self::Leaf(leaf) => leaf.search(fit, from, base),
+            Self::Inner(inner) => inner.search(fit, from, base),
+        }
+    }
+}
+
+impl<V> Unique<'_, V> {
+    /// Enters the gaps between two entries of this node that have cover 0 into `row`, if `base` is the cover before the
+    /// first entry. None has less.
+    fn gather(self, base: i32, row: &mut Row<'_>) {
+        match self {
+            Self::Leaf(leaf) => leaf.gather(base, row),
+            Self::Inner(inner) => inner.gather(base, row),
+        }
+    }
+}
+
+impl<V> Leaf<V> {
+    fn search(&self, fit: &Fit, from: u64, base: i32) -> Option<(u64, u64)> {
+        steps::add(1);
+        self.gaps(self.rank(from).saturating_sub(1), base)
+            .filter(|gap| gap.cover == 0)
+            .find_map(|gap| fit.found(gap.start.max(from), gap.last))
+    }
+
+    fn gather(&self, base: i32, row: &mut Row<'_>) {
+        for gap in self.gaps(0, base) {
+            if gap.cover == 0 {
+                row.enter(gap.start, gap.last);
+            }
+        }
+    }
+}
+
+impl<V> Inner<V> {
+    /// The gap between the child in `slot` and the next.
+    fn gap_after(&self, slot: usize) -> Option<(u64, u64)> {
+        let next = self.starts().get(slot + 1)?;
+        Some((self.summaries[slot].last.wrapping_add(1), next - 1))
+    }
+
+    /// The place in [`rows`](Self::rows) of the rows for an alignment, which are made if there are none.
+    fn rows_for(&mut self, alignment: PageSize) -> usize {
+        let place = self.rows.iter().position(|rows| rows.alignment == alignment);
+        place.unwrap_or_else(|| {
+            self.rows.push(Rows::new(alignment, self.height()));
+            self.rows.len() - 1
+        })
+    }
+
+    /// Brings the rows of this node and of those below it up to date.
+    fn refresh(&mut self, alignment: PageSize) {
+        let place = self.rows_for(alignment);
+        let rows = &mut self.rows[place];
+        for (slot, child) in self.summaries.iter_mut().enumerate() {
+            steps::add(1);
+            if child.stale & alignment.bytes() != 0 {
+                child.stale &= !alignment.bytes();
+                let mut row = rows.row_mut(slot);
+                row.clear();
+                // The gaps of least cover are the ones to gather.
+                self.children.get_mut(slot).gather(-child.cover.least, &mut row);
+            }
+        }
+    }
+
+    fn gather(&mut self, base: i32, row: &mut Row<'_>) {
+        self.refresh(row.alignment);
+        let place = self.rows_for(row.alignment);
+        let mut cover = base;
+        for slot in 0..self.summaries.len() {
+            let child = self.summaries[slot];
+            if child.cover.least_from(cover) == 0 {
+                let rows = &self.rows[place];
+                if row.kinds.is_empty() || !rows.kinds.is_empty() {
+                    row.merge(rows.greatest[slot], rows.kinds(slot));
+                } else {
+                    self.children.get_mut(slot).gather(cover, row);
+                }
+            }
+            cover += child.cover.total;
+            if cover == 0
+                && let Some((start, last)) = self.gap_after(slot)
+            {
+                row.enter(start, last);
+            }
+        }
+    }
+
+    fn search(&self, fit: &Fit, from: u64, base: i32) -> Option<(u64, u64)> {
+        steps::add(1);
+        let first = self.route(from);
+        let rows = self.rows.iter().find(|rows| rows.alignment == fit.alignment);
+        let before = self.summaries.iter().take(first);
+        let mut cover = base + before.map(|child| child.cover.total).sum::<i32>();
+        for (slot, child) in self.summaries.iter().enumerate().skip(first) {
+            steps::add(1);
+            // A row says nothing about what is above `from` in the child that `from` is in.
+            let begun = self.starts()[slot] <= from;
+            let worth = child.cover.least_from(cover) == 0
+                && (begun || rows.is_none_or(|rows| fit.some_gap(rows, slot)));
+            if worth && let Some(gap) = self.child(slot).search(fit, from, cover) {
+                return Some(gap);
+            }
+            cover += child.cover.total;
+            if cover == 0
+                && let Some((start, last)) = self.gap_after(slot)
+                && let Some(gap) = fit.found(start.max(from), last)
+            {
+                return Some(gap);
+            }
+        }
+        None
     }
 }

@@ -87,11 +87,12 @@ pub(crate) fn a_neighbour_at_any_step_changes_nothing<F: Format>(format: F) {
     let granule = F::GRANULE.bytes();
     let span = F::item_size(1).bytes();
     let top = halves(&format)[0].last().get() - granule + 1;
-    // They meet in the middle of a table, which is missing or not.
+    // They meet in the middle of a table, which is missing or not; and where both have to make the root grow.
     let outer = [
         (span + span / 2, granule),
         (span / 2, span),
         (span / 2, 3 * span),
+        (top - granule, granule),
     ];
     let inner = [(span / 2 - granule, granule), (0, span / 2), (top, granule)];
     let deeds = [

@@ -297,6 +297,16 @@ pub(crate) fn a_large_leaf_takes_the_place_of_an_empty_table<F: Format>(format: 
         unmap(&table, half * span / 2, span / 2);
     }
     assert_eq!((leaves(&table).len(), table.memory().in_use()), (0, full));
+    // A page in the second table: it does not give way, and so neither does the first.
+    map(&table, 2 * span - granule, PA, granule);
+    for start in [0, span] {
+        let run = memory(PA, 2 * span - start);
+        let refused = table.map(Iova::new(start), run, Prot::RW, PageSizes::ALL);
+        let iova = Iova::new(2 * span - granule);
+        assert_eq!(refused.unwrap_err(), Error::AlreadyMapped { iova });
+    }
+    unmap(&table, 2 * span - granule, granule);
+    assert_eq!((leaves(&table).len(), table.memory().in_use()), (0, full));
     let mapped = table
         .map(Iova::new(0), memory(PA, span), Prot::RW, PageSizes::ALL)
         .unwrap();
@@ -306,11 +316,6 @@ pub(crate) fn a_large_leaf_takes_the_place_of_an_empty_table<F: Format>(format: 
     assert_eq!(free(&table, replaced), (iova(0, span), 0));
     assert_eq!(table.memory().in_use(), full - table_size::<F>().bytes());
     assert_only(&table, 0, PA, span);
-    // A page in the other table: it does not give way any more.
-    map(&table, 2 * span - granule, PA, granule);
-    let refused = table.map(Iova::new(span), memory(PA, span), Prot::RW, PageSizes::ALL);
-    let iova = Iova::new(2 * span - granule);
-    assert_eq!(refused.unwrap_err(), Error::AlreadyMapped { iova });
 }
 
 pub(crate) fn requests_out_of_range_are_refused<F: Format>(format: F) {
