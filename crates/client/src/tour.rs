@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use iommufd_bindings::iommufd::{
-    iommu_hwpt_alloc, iommu_ioas_map,
+    iommu_hwpt_alloc, iommu_ioas_map, iommu_vdevice_alloc, iommu_viommu_alloc,
     iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_NEST_PARENT as NEST_PARENT,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_FIXED_IOVA as FIXED_IOVA,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE as READABLE,
@@ -21,6 +21,8 @@ use crate::{Error, raw};
 const IOVA: u64 = 0x100_0000;
 /// How much.
 const LEN: usize = 64 << 10;
+/// `IOMMU_VIOMMU_TYPE_SELFTEST`: the mock's virtual IOMMUs.
+const MOCK_VIOMMU: u32 = 0xdead_beef;
 /// `IOMMU_HWPT_DATA_SELFTEST`: the mock's nested page tables.
 const MOCK_NESTED: u32 = 0xdead;
 
@@ -45,10 +47,8 @@ pub fn tour() -> Result<(), Error> {
     let mapped = (memory.address(), memory.len());
     raw::check_map(&test, first.hwpt, IOVA, mapped).map_err(call("MD_CHECK_MAP"))?;
     move_data(&test, &ioas, &memory)?;
-    nest(&iommufd, &test, &ioas, first, second)?;
-    iommufd
-        .destroy_iommu_object(second.stdev)
-        .map_err(upstream("IOMMU_DESTROY"))
+    let parent = nest(&iommufd, &test, &ioas, first, second)?;
+    virtualize(&iommufd, &test, parent, second)
 }
 
 fn map(iommufd: &IommuFd, ioas: &IommufdIoas, memory: &Buffer) -> Result<(), Error> {
@@ -98,19 +98,59 @@ fn nest(
     ioas: &IommufdIoas,
     first: raw::MockDevice,
     second: raw::MockDevice,
-) -> Result<(), Error> {
+) -> Result<u32, Error> {
     let parent = hwpt_alloc(iommufd, first.idev, ioas.id(), NEST_PARENT, None)?;
     let iotlb = 0xbad_beef_u32;
     let nested = hwpt_alloc(iommufd, first.idev, parent, 0, Some(&iotlb))?;
     let spare = hwpt_alloc(iommufd, second.idev, parent, 0, Some(&iotlb))?;
     let replace = |id| raw::mock_domain_replace(&test, first.stdev, id);
     replace(nested).map_err(call("MOCK_DOMAIN_REPLACE"))?;
-    for id in [spare, first.stdev, nested, parent] {
+    destroy_all(iommufd, &[spare, first.stdev, nested])?;
+    Ok(parent)
+}
+
+/// A guest's slice of the IOMMU on the same parent, the guest's number for a device, and a page table of the guest for it.
+fn virtualize(
+    iommufd: &IommuFd,
+    test: impl AsFd,
+    parent: u32,
+    device: raw::MockDevice,
+) -> Result<(), Error> {
+    let mut viommu = iommu_viommu_alloc {
+        size: size::<iommu_viommu_alloc>(),
+        type_: MOCK_VIOMMU,
+        dev_id: device.idev,
+        hwpt_id: parent,
+        ..Default::default()
+    };
+    iommufd
+        .alloc_iommu_viommu(&mut viommu)
+        .map_err(upstream("IOMMU_VIOMMU_ALLOC"))?;
+    let mut vdevice = iommu_vdevice_alloc {
+        size: size::<iommu_vdevice_alloc>(),
+        viommu_id: viommu.out_viommu_id,
+        dev_id: device.idev,
+        virt_id: 0x10,
+        ..Default::default()
+    };
+    iommufd
+        .alloc_iommu_vdevice(&mut vdevice)
+        .map_err(upstream("IOMMU_VDEVICE_ALLOC"))?;
+    let iotlb = 0xbad_beef_u32;
+    let nested = hwpt_alloc(iommufd, device.idev, viommu.out_viommu_id, 0, Some(&iotlb))?;
+    let replaced = raw::mock_domain_replace(&test, device.stdev, nested);
+    replaced.map_err(call("MOCK_DOMAIN_REPLACE"))?;
+    let (viommu, vdevice) = (viommu.out_viommu_id, vdevice.out_vdevice_id);
+    destroy_all(iommufd, &[vdevice, device.stdev, nested, viommu, parent])
+}
+
+fn destroy_all(iommufd: &IommuFd, ids: &[u32]) -> Result<(), Error> {
+    let destroy = |id| {
         iommufd
             .destroy_iommu_object(id)
-            .map_err(upstream("IOMMU_DESTROY"))?;
-    }
-    Ok(())
+            .map_err(upstream("IOMMU_DESTROY"))
+    };
+    ids.iter().try_for_each(|id| destroy(*id))
 }
 
 fn hwpt_alloc(

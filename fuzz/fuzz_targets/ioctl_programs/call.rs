@@ -1,5 +1,8 @@
 //! The calls of a program, and the requests and structs that they are made with.
 
+mod guest;
+mod mock;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
 use swiommu_abi::UapiStruct;
 use swiommu_abi::hw_info::{IOMMU_GET_HW_INFO, IommuHwInfo};
@@ -9,20 +12,18 @@ use swiommu_abi::ioas::{
     IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP, IommuIoasAlloc, IommuIoasAllowIovas, IommuIoasChangeProcess,
     IommuIoasCopy, IommuIoasIovaRanges, IommuIoasMap, IommuIoasMapFile, IommuIoasUnmap, IommuIovaRange,
 };
-use swiommu_abi::mock::{IOMMU_HWPT_DATA_SELFTEST, IOMMU_TEST_DEV_CACHE_DEFAULT, IOMMU_TEST_PASID_RESERVED};
+use swiommu_abi::mock::IOMMU_HWPT_DATA_SELFTEST;
 use swiommu_abi::object::{IOMMU_DESTROY, IommuDestroy};
 use swiommu_abi::option::{IOMMU_OPTION, IOMMU_VFIO_IOAS, IommuOption, IommuVfioIoas};
-use swiommu_abi::test_cmd::{
-    AccessPages, AccessReplaceIoas, AccessRw, AddReserved, CheckDevCache, CheckIotlb, CheckMap, CheckRefs, CreateAccess,
-    DestroyAccessPages, Dirty, IOMMU_TEST_CMD, IommuTestCmd, IommuTestOp, MemoryLimit, MockDomain, MockDomainFlags,
-    MockFlagsAccess,
-    MockDomainReplace, PasidAttach, PasidCheck, PasidDetach, PasidReplace, TestBody,
-};
+use swiommu_abi::test_cmd::MockFlagsAccess;
 use swiommu_abi::vfio::container::{
     VFIO_CHECK_EXTENSION, VFIO_IOMMU_GET_INFO, VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA,
     VFIO_SET_IOMMU, VfioIommuType1DmaMap, VfioIommuType1DmaUnmap, VfioIommuType1Info,
 };
 use zerocopy::IntoBytes;
+
+pub use guest::Guest;
+pub use mock::Test;
 
 use crate::operands::{At, Below, Kind, Len, Memory, Pick, Span};
 
@@ -35,13 +36,13 @@ pub enum Call {
     IovaRanges { ioas: Pick, room: Below<6>, into: Memory },
     AllowIovas { ioas: Pick, ranges: [Option<(At, Len)>; 3] },
     Map { ioas: Pick, flags: MapFlags, from: Memory, len: Len, at: At },
-    MapFile { ioas: Pick, flags: MapFlags, fd: Below<3>, start: Len, len: Len, at: At },
+    MapFile { ioas: Pick, flags: MapFlags, fd: FileOf, start: Len, len: Len, at: At },
     Copy { flags: MapFlags, by_number: bool, target: Pick, source: Pick, from: Span, to: At },
     Unmap { ioas: Pick, span: Span },
     UnmapAll { ioas: Pick },
     Option { option: Below<3>, op: Below<3>, id: Pick, value: Below<3> },
     VfioIoas { op: Below<4>, ioas: Pick },
-    HwptAlloc { flags: Below<16>, device: Pick, on: Pick, data: Option<HwptData> },
+    HwptAlloc { flags: Below<16>, device: Pick, on: Pick, data: Option<HwptData>, fault: Pick },
     HwInfo { device: Pick, len: Below<20>, into: Memory },
     ChangeProcess,
     VfioExtension { extension: Below<12> },
@@ -50,6 +51,7 @@ pub enum Call {
     VfioMap { flags: Below<4>, from: Memory, len: Len, at: At },
     VfioUnmap { span: Span },
     VfioUnmapAll,
+    Guest(Guest),
     Test(Test),
 }
 
@@ -66,8 +68,9 @@ impl<'a> Arbitrary<'a> for Call {
             91..=93 => call!(UnmapAll { ioas }),
             94..=103 => Self::IoasAlloc,
             104..=113 => call!(Destroy { id }),
-            114..=129 => call!(HwptAlloc { flags, device, on, data }),
-            130..=209 => Self::Test(Arbitrary::arbitrary(u)?),
+            114..=126 => call!(HwptAlloc { flags, device, on, data, fault }),
+            127..=146 => Self::Guest(Arbitrary::arbitrary(u)?),
+            147..=209 => Self::Test(Arbitrary::arbitrary(u)?),
             210..=214 => call!(Option { option, op, id, value }),
             215..=219 => call!(VfioIoas { op, ioas }),
             220..=224 => call!(VfioMap { flags, from, len, at }),
@@ -98,6 +101,23 @@ impl<'a> Arbitrary<'a> for MapFlags {
     }
 }
 
+/// What MAP_FILE maps: mostly the file, sometimes what is not memory or not open, or a dma-buf.
+#[derive(Clone, Copy, Debug)]
+pub enum FileOf {
+    Native(i32),
+    DmaBuf(Pick),
+}
+
+impl<'a> Arbitrary<'a> for FileOf {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u8::arbitrary(u)? {
+            0..=159 => Self::Native(0),
+            byte @ 160..=175 => Self::Native(i32::from(byte % 4)),
+            176.. => Self::DmaBuf(Pick::Nth(0)),
+        })
+    }
+}
+
 /// A request whose number is mostly one that means something.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Request {
@@ -117,73 +137,6 @@ impl<'a> Arbitrary<'a> for HwptData {
         let byte = u32::from(u8::arbitrary(u)?);
         let len = if byte < 240 { 8 } else { byte % 12 };
         Ok(Self { len, pagetable: byte % 7 % 3 })
-    }
-}
-
-/// An operation of the mock driver.
-#[derive(Debug)]
-pub enum Test {
-    AddReserved { ioas: Pick, at: At, len: Len },
-    MockDomain { on: Pick },
-    MockDomainFlags { on: Pick, flags: Below<8> },
-    Replace { stdev: Pick, on: Pick },
-    CheckMap { hwpt: Pick, at: At, len: Len, memory: Memory },
-    CheckRefs { len: Len, memory: Memory, refs: Below<3> },
-    CreateAccess { ioas: Pick, flags: Below<2> },
-    Pin { fd: Pick, flags: Below<2>, by_number: bool, span: Span, memory: Memory },
-    Unpin { fd: Pick, item: Below<4> },
-    Copy { fd: Pick, flags: Below<6>, by_number: bool, span: Span, buffer: Memory },
-    ReplaceIoas { fd: Pick, ioas: Pick },
-    MemoryLimit { limit: Below<40> },
-    Dirty { hwpt: Pick, at: At, len: Len, page: Len, bitmap: Memory },
-    CheckIotlb { hwpt: Pick, entry: Below<5> },
-    CheckCache { device: Pick, entry: Below<5> },
-    PasidAttach { stdev: Pick, pasid: Pasid, on: Pick },
-    PasidReplace { stdev: Pick, pasid: Pasid, on: Pick },
-    PasidDetach { stdev: Pick, pasid: Pasid },
-    PasidCheck { stdev: Pick, pasid: Pasid, hwpt: Pick },
-}
-
-impl<'a> Arbitrary<'a> for Test {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        macro_rules! test {
-            ($name:ident { $($field:ident),* }) => { Self::$name { $($field: Arbitrary::arbitrary(u)?),* } };
-        }
-        Ok(match u8::arbitrary(u)? {
-            0..=23 => test!(MockDomain { on }),
-            24..=31 => test!(MockDomainFlags { on, flags }),
-            32..=55 => test!(Replace { stdev, on }),
-            56..=75 => test!(CreateAccess { ioas, flags }),
-            76..=107 => test!(Pin { fd, flags, by_number, span, memory }),
-            108..=119 => test!(Unpin { fd, item }),
-            120..=143 => test!(Copy { fd, flags, by_number, span, buffer }),
-            144..=159 => test!(ReplaceIoas { fd, ioas }),
-            160..=171 => test!(AddReserved { ioas, at, len }),
-            172..=187 => test!(PasidAttach { stdev, pasid, on }),
-            188..=199 => test!(PasidReplace { stdev, pasid, on }),
-            200..=207 => test!(PasidDetach { stdev, pasid }),
-            208..=211 => test!(PasidCheck { stdev, pasid, hwpt }),
-            212..=223 => test!(CheckMap { hwpt, at, len, memory }),
-            224..=235 => test!(CheckRefs { len, memory, refs }),
-            236..=241 => test!(Dirty { hwpt, at, len, page, bitmap }),
-            242..=247 => test!(CheckIotlb { hwpt, entry }),
-            248..=251 => test!(CheckCache { device, entry }),
-            252.. => test!(MemoryLimit { limit }),
-        })
-    }
-}
-
-/// A PASID: one of a few, the one of which every second attachment fails, or any.
-#[derive(Clone, Copy, Debug)]
-pub struct Pasid(u32);
-
-impl<'a> Arbitrary<'a> for Pasid {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(Self(match u8::arbitrary(u)? {
-            byte @ 0..=159 => u32::from(byte % 4),
-            160..=239 => IOMMU_TEST_PASID_RESERVED,
-            240.. => u32::arbitrary(u)?,
-        }))
     }
 }
 
@@ -211,8 +164,8 @@ pub trait Situation {
     /// The number of an object.
     fn object(&self, kind: Kind, pick: Pick) -> u32;
 
-    /// The descriptor of an access.
-    fn access(&self, pick: Pick) -> u32;
+    /// The descriptor of a file whose name starts so.
+    fn file(&self, name: &str, pick: Pick) -> i32;
 
     /// The first IOVA and the length of a range of an IOAS.
     fn span(&self, ioas: Option<u32>, span: Span) -> (u64, u64);
@@ -290,7 +243,10 @@ impl Call {
                     size: IommuIoasMapFile::SIZE,
                     flags: flags.0,
                     ioas_id: ioas(pick),
-                    fd: fd.0.cast_signed(),
+                    fd: match fd {
+                        FileOf::Native(fd) => fd,
+                        FileOf::DmaBuf(pick) => now.file("/dmabuf:", pick),
+                    },
                     start: start.0.wrapping_sub(0x1000),
                     length: len.0,
                     iova: at.0,
@@ -338,15 +294,16 @@ impl Call {
                     ..Default::default()
                 },
             ),
-            Self::HwptAlloc { flags, device, on, data } => {
+            Self::HwptAlloc { flags, device, on, data, fault } => {
                 let cmd = IommuHwptAlloc {
                     size: IommuHwptAlloc::SIZE,
                     flags: flags.0,
                     dev_id: now.object(Kind::Device, device),
-                    pt_id: now.object(Kind::Attachable, on),
+                    pt_id: now.object(Kind::Parent, on),
                     data_type: data.map_or(0, |_| IOMMU_HWPT_DATA_SELFTEST.0),
                     data_len: data.map_or(0, |data| data.len),
                     data_uptr: now.data(),
+                    fault_id: now.object(Kind::Fault, fault),
                     ..Default::default()
                 };
                 let data = data.map(|data| [0, data.pagetable].as_bytes().to_vec());
@@ -387,6 +344,7 @@ impl Call {
                 vfio_unmap(0, iova, size)
             }
             Self::VfioUnmapAll => vfio_unmap(2, 0, 0),
+            Self::Guest(ref guest) => guest.encode(now),
             Self::Test(ref test) => test.encode(now),
         }
     }
@@ -416,135 +374,4 @@ fn unmap(ioas: u32, iova: u64, length: u64) -> Encoded {
 fn vfio_unmap(flags: u32, iova: u64, size: u64) -> Encoded {
     let argsz = VfioIommuType1DmaUnmap::SIZE;
     of(VFIO_IOMMU_UNMAP_DMA, VfioIommuType1DmaUnmap { argsz, flags, iova, size })
-}
-
-impl Test {
-    fn encode(&self, now: &impl Situation) -> Encoded {
-        let ioas = |pick| now.object(Kind::Ioas, pick);
-        let stdev = |pick| now.object(Kind::Selftest, pick);
-        let attachable = |pick| now.object(Kind::Attachable, pick);
-        let (op, id, body) = match *self {
-            Self::AddReserved { ioas: pick, at, len } => (
-                IommuTestOp::ADD_RESERVED,
-                ioas(pick),
-                TestBody::new(AddReserved { start: at.0, length: len.0 }),
-            ),
-            Self::MockDomain { on } => {
-                (IommuTestOp::MOCK_DOMAIN, attachable(on), TestBody::new(MockDomain::default()))
-            }
-            Self::MockDomainFlags { on, flags } => (
-                IommuTestOp::MOCK_DOMAIN_FLAGS,
-                attachable(on),
-                TestBody::new(MockDomainFlags { dev_flags: flags.0, ..Default::default() }),
-            ),
-            Self::Replace { stdev: pick, on } => (
-                IommuTestOp::MOCK_DOMAIN_REPLACE,
-                stdev(pick),
-                TestBody::new(MockDomainReplace { pt_id: attachable(on) }),
-            ),
-            Self::CheckMap { hwpt, at, len, memory } => (
-                IommuTestOp::MD_CHECK_MAP,
-                now.object(Kind::Paging, hwpt),
-                TestBody::new(CheckMap { iova: at.0, length: len.0, uptr: now.memory(memory) }),
-            ),
-            Self::CheckRefs { len, memory, refs } => (
-                IommuTestOp::MD_CHECK_REFS,
-                0,
-                TestBody::new(CheckRefs {
-                    length: len.0,
-                    uptr: now.memory(memory),
-                    refs: refs.0,
-                    ..Default::default()
-                }),
-            ),
-            Self::CreateAccess { ioas: pick, flags } => (
-                IommuTestOp::CREATE_ACCESS,
-                ioas(pick),
-                TestBody::new(CreateAccess { flags: flags.0, ..Default::default() }),
-            ),
-            Self::Pin { fd, flags, by_number, span, memory } => {
-                let (start, length) = now.span(None, span);
-                let (by_number, iova) = named(by_number, start);
-                let body = AccessPages {
-                    flags: flags.0 | by_number,
-                    iova,
-                    length,
-                    // Mostly nothing to compare with.
-                    uptr: if span.is_whole() { 0 } else { now.memory(memory) },
-                    ..Default::default()
-                };
-                (IommuTestOp::ACCESS_PAGES, now.access(fd), TestBody::new(body))
-            }
-            Self::Unpin { fd, item } => (
-                IommuTestOp::DESTROY_ACCESS_PAGES,
-                now.access(fd),
-                TestBody::new(DestroyAccessPages { access_pages_id: item.0 }),
-            ),
-            Self::Copy { fd, flags, by_number, span, buffer } => {
-                let (start, length) = now.span(None, span);
-                let (by_number, iova) = named(by_number, start);
-                let body = AccessRw {
-                    iova,
-                    length,
-                    uptr: now.memory(buffer),
-                    flags: flags.0 | by_number,
-                    ..Default::default()
-                };
-                (IommuTestOp::ACCESS_RW, now.access(fd), TestBody::new(body))
-            }
-            Self::ReplaceIoas { fd, ioas: pick } => (
-                IommuTestOp::ACCESS_REPLACE_IOAS,
-                now.access(fd),
-                TestBody::new(AccessReplaceIoas { ioas_id: ioas(pick) }),
-            ),
-            Self::MemoryLimit { limit } => (
-                IommuTestOp::SET_TEMP_MEMORY_LIMIT,
-                0,
-                TestBody::new(MemoryLimit { limit: limit.0 }),
-            ),
-            Self::Dirty { hwpt, at, len, page, bitmap } => (
-                IommuTestOp::DIRTY,
-                now.object(Kind::Paging, hwpt),
-                TestBody::new(Dirty {
-                    iova: at.0,
-                    length: len.0,
-                    page_size: page.0,
-                    uptr: now.memory(bitmap),
-                    ..Default::default()
-                }),
-            ),
-            Self::CheckIotlb { hwpt, entry } => (
-                IommuTestOp::MD_CHECK_IOTLB,
-                now.object(Kind::Nested, hwpt),
-                TestBody::new(CheckIotlb { id: entry.0, iotlb: 0 }),
-            ),
-            Self::CheckCache { device, entry } => (
-                IommuTestOp::DEV_CHECK_CACHE,
-                now.object(Kind::Device, device),
-                TestBody::new(CheckDevCache { id: entry.0, cache: IOMMU_TEST_DEV_CACHE_DEFAULT }),
-            ),
-            Self::PasidAttach { stdev: pick, pasid, on } => (
-                IommuTestOp::PASID_ATTACH,
-                stdev(pick),
-                TestBody::new(PasidAttach { pasid: pasid.0, pt_id: attachable(on) }),
-            ),
-            Self::PasidReplace { stdev: pick, pasid, on } => (
-                IommuTestOp::PASID_REPLACE,
-                stdev(pick),
-                TestBody::new(PasidReplace { pasid: pasid.0, pt_id: attachable(on) }),
-            ),
-            Self::PasidDetach { stdev: pick, pasid } => (
-                IommuTestOp::PASID_DETACH,
-                stdev(pick),
-                TestBody::new(PasidDetach { pasid: pasid.0 }),
-            ),
-            Self::PasidCheck { stdev: pick, pasid, hwpt } => (
-                IommuTestOp::PASID_CHECK_HWPT,
-                stdev(pick),
-                TestBody::new(PasidCheck { pasid: pasid.0, hwpt_id: attachable(hwpt) }),
-            ),
-        };
-        let size = IommuTestCmd::SIZE;
-        of(IOMMU_TEST_CMD, IommuTestCmd { size, op: op.0, id, body, ..Default::default() })
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use swiommu_addr::{Address, Hva, HvaRange};
-use swiommu_files::{Arg, Caller, Capability, DeviceNumber, FdNumber, File, InstallFlags};
+use swiommu_files::{Arg, Caller, Capability, DeviceNumber, FdNumber, File, InstallFlags, Refusal};
 use swiommu_iommufd::{Context, ContextFile, Node, ObjectId};
 use swiommu_mem::{AddressSpace, LocalSpace, Protection, Uid};
 use swiommu_selftest::client::{Buffer, Host, Process};
@@ -68,9 +68,8 @@ impl Situation for Moment<'_> {
         }
     }
 
-    fn access(&self, pick: Pick) -> u32 {
-        let fd = self.member.pick("anon_inode:[iommufd_test_staccess]", pick);
-        fd.map_or(u32::MAX, |fd| fd.0.cast_unsigned())
+    fn file(&self, name: &str, pick: Pick) -> i32 {
+        self.member.pick(name, pick).map_or(-1, |fd| fd.0)
     }
 
     fn span(&self, ioas: Option<u32>, span: Span) -> (u64, u64) {
@@ -117,9 +116,9 @@ impl Member {
         }
     }
 
-    /// A descriptor of a file with this name.
+    /// A descriptor of a file whose name starts so.
     fn pick(&self, name: &str, pick: Pick) -> Option<FdNumber> {
-        let is_named = |fd: &FdNumber| self.served(*fd).is_some_and(|file| file.name() == name);
+        let is_named = |fd: &FdNumber| self.served(*fd).is_some_and(|file| file.name().starts_with(name));
         let named: Vec<FdNumber> = (0..MOST_FDS).map(FdNumber).filter(is_named).collect();
         match pick {
             Pick::Number(number) => Some(FdNumber(number.cast_signed())),
@@ -261,6 +260,8 @@ impl Machine {
                     let _ = member.space().map_shared(at, self.members[from].space(), range);
                 }
             }
+            Action::Read { fd, at, len } => transfer(member, fd, at, len, |file, caller, range| file.read(caller, range)),
+            Action::Write { fd, at, len } => transfer(member, fd, at, len, |file, caller, range| file.write(caller, range)),
             Action::Limit { pages } => {
                 member.space().set_memlock_limit(pages.map(|pages| u64::from(pages.0) * PAGE));
             }
@@ -335,6 +336,23 @@ impl Machine {
             }
         }
         self.ledger.assert_empty(&self.members);
+    }
+}
+
+/// Reads or writes the file of an event queue.
+fn transfer(
+    member: &Member,
+    fd: Pick,
+    at: Memory,
+    len: u64,
+    transfer: impl Fn(&dyn File, &dyn Caller, Option<HvaRange>) -> Result<usize, Refusal>,
+) {
+    let file = member.pick("anon_inode:[iommufd-", fd).and_then(|fd| member.served(fd));
+    if let Some(file) = file {
+        let range = HvaRange::from_len(Hva::new(member.memory(at)), len);
+        if let Ok(done) = transfer(&*file, member.process.descriptors(), range) {
+            assert!(done as u64 <= len, "more than the client has room for");
+        }
     }
 }
 

@@ -48,6 +48,12 @@ pub enum Kind {
     Nested,
     /// What a device can be attached to.
     Attachable,
+    /// What a page table can be made on.
+    Parent,
+    /// What a guest invalidates.
+    Guests,
+    Fault,
+    Viommu,
     Selftest,
 }
 
@@ -60,6 +66,10 @@ impl Kind {
             Self::Paging => type_name == "HWPT_PAGING",
             Self::Nested => type_name == "HWPT_NESTED",
             Self::Attachable => ["IOAS", "HWPT_PAGING", "HWPT_NESTED"].contains(&type_name),
+            Self::Parent => ["IOAS", "HWPT_PAGING", "VIOMMU"].contains(&type_name),
+            Self::Guests => ["HWPT_NESTED", "VIOMMU"].contains(&type_name),
+            Self::Fault => type_name == "FAULT",
+            Self::Viommu => type_name == "VIOMMU",
             Self::Selftest => type_name == "SELFTEST",
         }
     }

@@ -83,6 +83,10 @@ pub enum Action {
     Protect { at: Memory, len: Len, allow: Allow },
     /// Maps the memory of another process in place of one's own.
     Share { from: usize, at: Memory, len: Len },
+    /// Reads the file of an event queue.
+    Read { fd: Pick, at: Memory, len: u64 },
+    /// Writes the file of an event queue.
+    Write { fd: Pick, at: Memory, len: u64 },
     /// Sets `RLIMIT_MEMLOCK`.
     Limit { pages: Option<Below<24>> },
     /// Changes the size of the file that MAP_FILE maps.
@@ -120,7 +124,17 @@ impl<'a> Arbitrary<'a> for Step {
             237..=244 => {
                 Action::Share { from: who(u)?, at: Memory::arbitrary(u)?, len: Len::arbitrary(u)? }
             }
-            245..=250 => Action::Limit { pages: Option::arbitrary(u)? },
+            245..=246 => Action::Read {
+                fd: Pick::arbitrary(u)?,
+                at: Memory::arbitrary(u)?,
+                len: u64::from(u8::arbitrary(u)?) / 8 * 4,
+            },
+            247..=248 => Action::Write {
+                fd: Pick::arbitrary(u)?,
+                at: Memory::arbitrary(u)?,
+                len: u64::from(u8::arbitrary(u)?) / 8 * 4,
+            },
+            249..=250 => Action::Limit { pages: Option::arbitrary(u)? },
             251..=253 => Action::Truncate { len: Len::arbitrary(u)? },
             254.. => Action::Exit,
         };

@@ -1,6 +1,6 @@
 //! The cheap refusal of paths that cannot be ours.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use swiommu_files::Paths;
@@ -8,13 +8,13 @@ use swiommu_files::Paths;
 /// The last components that a path of ours can have.
 #[derive(Debug)]
 pub(crate) struct Names {
-    names: HashSet<Vec<u8>>,
-    directories: HashSet<PathBuf>,
+    names: BTreeSet<Vec<u8>>,
+    directories: BTreeSet<PathBuf>,
 }
 
 impl Names {
     pub(crate) fn new(paths: &Paths) -> Self {
-        let directories: HashSet<PathBuf> = paths
+        let directories: BTreeSet<PathBuf> = paths
             .iter()
             .flat_map(|(path, _)| path.ancestors().skip(1))
             .filter(|directory| !directory.exists())
