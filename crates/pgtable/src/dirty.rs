@@ -72,6 +72,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     }
 
     /// Does what the hardware does on a write to `iova` with dirty tracking on: it marks the one slot that it walked.
+    /// Whether the leaf permits writing is not asked.
     ///
     /// # Errors
     /// As [`translate`](Self::translate).

@@ -54,7 +54,7 @@ impl HeapTables {
         }
     }
 
-    /// How many bytes of tables are out.
+    /// How many bytes of tables are out, with the gaps that alignment left between them.
     pub fn in_use(&self) -> u64 {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.fresh

@@ -41,30 +41,34 @@
 //! # What may run at the same time
 //!
 //! Every method takes `&self`, and nothing locks. One rule is the caller's: **calls of [`map`](PageTable::map) and
-//! [`unmap`](PageTable::unmap) that overlap in time must not overlap in IOVAs**; the whole of a leaf that an unmap cuts
-//! counts. (An address space that hands out areas keeps it by itself.) Readers, `translate`, `leaves`, `dump`,
-//! `read_dirty`, `set_dirty` and hardware, may run at any time. Why this is enough:
+//! [`unmap`](PageTable::unmap) that overlap in time must not overlap in IOVAs**, where an unmap that cuts a leaf counts
+//! with all of that leaf. (An address space that hands out areas keeps the rule by itself.) Readers may run at any time:
+//! `translate`, `leaves`, `dump`, `read_dirty`, `set_dirty`, and hardware. Why this is enough:
 //!
-//! 1. *A leaf entry belongs to one writer.* All addresses that a leaf entry translates, and those of an absent entry in whose
-//!    place a leaf is put, are in the range of the call that writes it. So it is written by plain stores, after a look.
-//! 2. *A table is taken out only by the owner of its whole span.* An unmap takes out a table only when the range covers all
-//!    that the table translates, a map only when a leaf of its own range takes the table's place. Another writer that uses the table, on its
-//!    way down to an address of its own range, has that address in the table's span, and so in the range of the first: the
-//!    rule forbids it. Hence a writer never sees a table vanish on its path, and what it writes is never lost.
-//! 3. *A table is put in by whoever comes first.* Where the span of a missing table is all in the range of one map, nobody
-//!    else can want it: the table is filled before anybody sees it, then published by one store. Where it reaches beyond, two maps of
-//!    neighbouring addresses can both miss it: it is published empty by compare-and-exchange, the loser takes the winner's, and both go on as
-//!    in an existing table.
-//! 4. *Readers see whole tables.* A table is published by a release store, after its entries, and entries are read with acquire. A table that was taken out keeps
-//!    its entries: a reader inside it sees the old translations, as a cache would. It is given back to the memory only by
-//!    [`DetachedTables::free`], when the caller knows that all such readers have left.
+//! 1. *A leaf entry belongs to one writer.* All addresses that a leaf entry translates, and those of an absent entry in
+//!    whose place a leaf is put, are in the range of the call that writes it. So it is written by plain stores, after a
+//!    look.
+//! 2. *A table is taken out only by the owner of its whole span.* An unmap takes out a table only when its range covers
+//!    all that the table translates; a map, only when a leaf of its own takes the place. Another writer that uses the
+//!    table, on the way down to an address of its own range, has that address in the table's span, and so in the range
+//!    of the first: the rule forbids it. Hence no writer sees a table vanish on its path, and nothing that it writes is
+//!    lost.
+//! 3. *A missing table is put in by whoever comes first.* Where its span is all in the range of one map, nobody else can
+//!    want it: it is filled before anybody sees it, then published by one store. Where it reaches beyond, maps of
+//!    neighbouring addresses can miss it at the same time: it is published empty, by compare-and-exchange; the loser
+//!    takes the winner's, and both go on as in a table that always existed.
+//! 4. *Readers see whole tables.* A table is published by a release store, after its entries, and entries are read with
+//!    acquire. A table that was taken out keeps its entries: a reader inside sees the old translations, as a cache
+//!    would. It is given back to the memory only by [`DetachedTables::free`], when the caller knows that all such
+//!    readers have left.
 //! 5. *A root only grows.* The new root is finished, with the old one below its entry 0, before the root word changes by
-//!    compare-and-exchange. Both roots are valid for what the old one translates. See [`PageTable::root`].
-//! 6. *Dirty bits are set and cleared by compare-and-exchange* of the entry that was looked at: a leaf that was unmapped meanwhile does not
-//!    come back. (The plain store of an unmap can swallow a dirty bit set at the same moment; so reads the dirty state before it unmaps who wants to keep it.)
-//! 7. *A map fails before it changes anything.* It first looks at all addresses and counts the tables that it lacks, then
-//!    sets so many aside, then writes. Between the first and the last step other writers can only add tables on its path,
-//!    never remove one (2), so that the count suffices.
+//!    compare-and-exchange. Both roots are valid for what the old one translates.
+//! 6. *Dirty bits change by compare-and-exchange* of the entry that was looked at: a leaf that was unmapped meanwhile
+//!    does not come back. An unmap is a plain store, and can swallow a dirty bit that is set at the same moment; whoever
+//!    wants it stops the device first.
+//! 7. *A map fails before it changes anything.* It looks at all its addresses and counts the tables that it lacks, then
+//!    sets as many aside, then writes. Meanwhile other writers can only add tables on its path, never remove one (see
+//!    2), so the count suffices.
 //!
 //! A caller that breaks the rule gets memory-safe nonsense: lost leaves or tables, never a panic or an endless loop.
 //!

@@ -87,7 +87,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         self
     }
 
-    /// Restricts the IOVAs to those that also lie in `aperture`.
+    /// Restricts the IOVAs to those that also lie in `aperture`; it must hold some IOVA of the format, or nothing changes.
     #[must_use]
     pub fn with_aperture(mut self, aperture: IovaRange) -> Self {
         self.aperture = self

@@ -35,8 +35,12 @@ const SWEEP_DELAY: Duration = Duration::from_millis(20);
 
 /// Runs the program until it and everything it started has ended, and says how the first process ended.
 ///
-/// It forks, takes the signals of the process and becomes its subreaper, so it is meant for the main thread of a process that has
-/// no other children. On return all threads and processes of the run are gone and every served file is released.
+/// It forks, takes the signals of the calling thread, becomes a subreaper and raises its soft limit of descriptors. So it is meant for
+/// the main thread of a process that has no other threads and no other children. On return all threads and processes of the
+/// run are gone and every served file is released.
+///
+/// It survives what the terminal sends to the program too (Ctrl-C); any other signal it passes on to the first process. When job control
+/// stops that, it stops as well.
 ///
 /// # Errors
 /// See [`Error`]; its [`exit_code`](Error::exit_code) is the one that env(1) uses. Nothing of the tree is left then either.

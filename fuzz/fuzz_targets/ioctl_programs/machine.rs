@@ -200,6 +200,7 @@ impl Machine {
                 device,
                 on: Pick::Nth(0),
                 data: None,
+                fault: Pick::Nth(0),
             };
             let last = Pick::Nth(setup.devices.into());
             machine.call(Call::Test(Test::MockDomainFlags { on: Pick::Nth(0), flags: Below(4) }));
@@ -307,12 +308,13 @@ impl Machine {
                 (Arg::from(at), member.look(at, bytes.len()))
             }
         };
+        let can_be_answered = member.space().write(arg.pointer(), &sent).is_ok();
         let before = self.ledger.snapshot(&self.members);
         let result = file.ioctl(member.process.descriptors(), call.request, arg);
         let question = Question {
             context: &context,
             request: call.request,
-            can_be_answered: matches!(place, Place::Writable),
+            can_be_answered,
             sent: &sent,
         };
         let answer = Answer {

@@ -101,8 +101,7 @@ fn check_rows<V>(inner: &Inner<V>, slot: usize, gaps: &[Gap]) {
         if summary.stale & rows.alignment.bytes() != 0 {
             continue;
         }
-        let width = rows.kinds.len() / FANOUT;
-        let kinds = &rows.kinds[slot * width..][..width];
+        let kinds = rows.kinds(slot).unwrap_or_default();
         let mut greatest = 0;
         let mut expected: Vec<u64> = kinds.iter().map(|_| 0).collect();
         for &(start, last, cover) in gaps {

@@ -46,34 +46,39 @@ pub(super) struct Rows {
     pub(super) alignment: PageSize,
     /// The greatest room, per child; 0 also where there is no gap.
     pub(super) greatest: [u64; FANOUT],
-    /// The greatest room of each kind of gap, by the number of its multiple, child after child. Empty if not kept.
-    pub(super) kinds: Box<[u64]>,
+    /// The greatest room of each kind of gap, child after child, if the node keeps them.
+    pub(super) kinds: Option<Box<[u64]>>,
 }
 
 impl Rows {
     fn new(alignment: PageSize, height: u32) -> Self {
         let width = width(alignment);
         let kept = width > 1 && FANOUT.saturating_pow(height) >= width;
-        let kinds = if kept { FANOUT * width } else { 0 };
         Self {
             alignment,
             greatest: [0; FANOUT],
-            kinds: vec![0; kinds].into_boxed_slice(),
+            kinds: kept.then(|| vec![0; FANOUT * width].into_boxed_slice()),
         }
     }
 
-    fn kinds(&self, slot: usize) -> &[u64] {
-        let width = self.kinds.len() / FANOUT;
-        &self.kinds[slot * width..][..width]
+    pub(super) fn kinds(&self, slot: usize) -> Option<&[u64]> {
+        let width = width(self.alignment);
+        Some(&self.kinds.as_ref()?[slot * width..][..width])
     }
 
-    fn row_mut(&mut self, slot: usize) -> Row<'_> {
-        let width = self.kinds.len() / FANOUT;
-        Row {
+    fn clear(&mut self, slot: usize) -> Row<'_> {
+        let width = width(self.alignment);
+        let kinds = self.kinds.as_mut().map(|kinds| &mut kinds[slot * width..][..width]);
+        let mut row = Row {
             alignment: self.alignment,
             greatest: &mut self.greatest[slot],
-            kinds: &mut self.kinds[slot * width..][..width],
+            kinds,
+        };
+        *row.greatest = 0;
+        if let Some(kinds) = &mut row.kinds {
+            kinds.fill(0);
         }
+        row
     }
 }
 
@@ -86,18 +91,18 @@ fn width(alignment: PageSize) -> usize {
 struct Row<'a> {
     alignment: PageSize,
     greatest: &'a mut u64,
-    kinds: &'a mut [u64],
+    kinds: Option<&'a mut [u64]>,
 }
 
 impl Row<'_> {
-    fn clear(&mut self) {
-        *self.greatest = 0;
-        self.kinds.fill(0);
-    }
-
     /// Enters the gap `start..=last`.
+    #[inline]
     fn enter(&mut self, start: u64, last: u64) {
         steps::add(1);
+        // Most gaps are no longer than one before them; empty ones look long here.
+        if self.kinds.is_none() && last.wrapping_sub(start) <= *self.greatest {
+            return;
+        }
         let mask = self.alignment.mask();
         let Some(rounded) = start.checked_add(mask).map(|sum| sum & !mask) else {
             return;
@@ -106,17 +111,24 @@ impl Row<'_> {
             return;
         };
         *self.greatest = room.max(*self.greatest);
-        if let Some(kind) = self.kinds.get_mut(kind(self.alignment, rounded)) {
+        if let Some(kinds) = &mut self.kinds {
+            let kind = &mut kinds[kind(self.alignment, rounded)];
             *kind = room.max(*kind);
         }
     }
 
-    /// Enters the gaps that another row speaks of.
-    fn merge(&mut self, greatest: u64, kinds: &[u64]) {
-        steps::add(1 + kinds.len());
-        *self.greatest = greatest.max(*self.greatest);
-        for (mine, kind) in self.kinds.iter_mut().zip(kinds) {
-            *mine = (*kind).max(*mine);
+    /// Enters the gaps below the child in `slot`.
+    #[inline]
+    fn merge(&mut self, rows: &Rows, slot: usize) {
+        steps::add(1);
+        *self.greatest = rows.greatest[slot].max(*self.greatest);
+        if let Some(mine) = &mut self.kinds
+            && let Some(kinds) = rows.kinds(slot)
+        {
+            steps::add(kinds.len());
+            for (mine, kind) in mine.iter_mut().zip(kinds) {
+                *mine = (*kind).max(*mine);
+            }
         }
     }
 }
@@ -128,16 +140,20 @@ fn kind(alignment: PageSize, rounded: u64) -> usize {
 }
 
 impl Fit {
-    /// Whether the request fits into a gap below the child in `slot`. "Yes" may be wrong if the rows have no kinds.
+    /// Whether the request fits into a gap below the child in `slot`. "Yes" may be wrong if the node does not keep kinds.
+    #[inline]
     fn some_gap(&self, rows: &Rows, slot: usize) -> bool {
         let greatest = rows.greatest[slot];
-        let kinds = rows.kinds(slot);
-        if greatest < self.need || greatest - self.need >= self.offset || kinds.is_empty() {
+        if greatest < self.need || greatest - self.need >= self.offset {
             return greatest >= self.need;
         }
+        rows.kinds(slot).is_none_or(|kinds| self.some_kind(kinds))
+    }
+
+    fn some_kind(&self, kinds: &[u64]) -> bool {
         steps::add(kinds.len());
         let starts = (0..).step_by(1 << self.alignment.log2());
-        starts.zip(kinds).any(|(rounded, &room): (u64, _)| room >= self.need + (self.offset & !rounded))
+        starts.zip(kinds).any(|(start, &room): (u64, _)| room >= self.need + (self.offset & !start))
     }
 }
 
@@ -218,12 +234,6 @@ impl<V> Leaf<V> {
 }
 
 impl<V> Inner<V> {
-    /// The gap between the child in `slot` and the next.
-    fn gap_after(&self, slot: usize) -> Option<(u64, u64)> {
-        let next = self.starts().get(slot + 1)?;
-        Some((self.summaries[slot].last.wrapping_add(1), next - 1))
-    }
-
     /// The place in [`rows`](Self::rows) of the rows for an alignment, which are made if there are none.
     fn rows_for(&mut self, alignment: PageSize) -> usize {
         let place = self.rows.iter().position(|rows| rows.alignment == alignment);
@@ -235,14 +245,13 @@ impl<V> Inner<V> {
 
     /// Brings the rows of this node and of those below it up to date.
     fn refresh(&mut self, alignment: PageSize) {
+        steps::add(self.summaries.len());
         let place = self.rows_for(alignment);
         let rows = &mut self.rows[place];
         for (slot, child) in self.summaries.iter_mut().enumerate() {
-            steps::add(1);
             if child.stale & alignment.bytes() != 0 {
                 child.stale &= !alignment.bytes();
-                let mut row = rows.row_mut(slot);
-                row.clear();
+                let mut row = rows.clear(slot);
                 // The gaps of least cover are the ones to gather.
                 self.children.get_mut(slot).gather(-child.cover.least, &mut row);
             }
@@ -252,36 +261,37 @@ impl<V> Inner<V> {
     fn gather(&mut self, base: i32, row: &mut Row<'_>) {
         self.refresh(row.alignment);
         let place = self.rows_for(row.alignment);
+        let rows = &self.rows[place];
+        let enough = row.kinds.is_none() || rows.kinds.is_some();
+        let nexts = self.starts[1..].iter().map(Some).chain([None]);
         let mut cover = base;
-        for slot in 0..self.summaries.len() {
-            let child = self.summaries[slot];
+        for (slot, (child, next)) in self.summaries.iter().zip(nexts).enumerate() {
             if child.cover.least_from(cover) == 0 {
-                let rows = &self.rows[place];
-                if row.kinds.is_empty() || !rows.kinds.is_empty() {
-                    row.merge(rows.greatest[slot], rows.kinds(slot));
+                if enough {
+                    row.merge(rows, slot);
                 } else {
                     self.children.get_mut(slot).gather(cover, row);
                 }
             }
             cover += child.cover.total;
             if cover == 0
-                && let Some((start, last)) = self.gap_after(slot)
+                && let Some(next) = next
             {
-                row.enter(start, last);
+                row.enter(child.last.wrapping_add(1), next - 1);
             }
         }
     }
 
     fn search(&self, fit: &Fit, from: u64, base: i32) -> Option<(u64, u64)> {
-        steps::add(1);
+        steps::add(self.summaries.len());
         let first = self.route(from);
         let rows = self.rows.iter().find(|rows| rows.alignment == fit.alignment);
         let before = self.summaries.iter().take(first);
         let mut cover = base + before.map(|child| child.cover.total).sum::<i32>();
-        for (slot, child) in self.summaries.iter().enumerate().skip(first) {
-            steps::add(1);
+        let nexts = self.starts[1..].iter().map(Some).chain([None]);
+        for (slot, (child, next)) in self.summaries.iter().zip(nexts).enumerate().skip(first) {
             // A row says nothing about what is above `from` in the child that `from` is in.
-            let begun = self.starts()[slot] <= from;
+            let begun = self.starts[slot] <= from;
             let worth = child.cover.least_from(cover) == 0
                 && (begun || rows.is_none_or(|rows| fit.some_gap(rows, slot)));
             if worth && let Some(gap) = self.child(slot).search(fit, from, cover) {
@@ -289,8 +299,8 @@ impl<V> Inner<V> {
             }
             cover += child.cover.total;
             if cover == 0
-                && let Some((start, last)) = self.gap_after(slot)
-                && let Some(gap) = fit.found(start.max(from), last)
+                && let Some(next) = next
+                && let Some(gap) = fit.found(child.last.wrapping_add(1).max(from), next - 1)
             {
                 return Some(gap);
             }

@@ -36,7 +36,7 @@ impl Summary {
 #[repr(C)]
 pub(super) struct Inner<V> {
     /// The start of the first entry of each child.
-    starts: SmallVec<[u64; FANOUT]>,
+    pub(super) starts: SmallVec<[u64; FANOUT]>,
     pub(super) children: Children<V>,
     /// The number of inner nodes on the way to a leaf, this one included.
     height: u32,

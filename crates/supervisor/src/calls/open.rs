@@ -81,6 +81,8 @@ impl Service {
                     _ => Reply::Continue,
                 }
             }
+            // Nothing may be created in its place. Reading it finds what the host has there: nothing.
+            Target::Directory(_) if flags.has(libc::O_CREAT) => Reply::Fail(Errno::EISDIR),
             Target::Directory(_) => Reply::Continue,
         }
     }

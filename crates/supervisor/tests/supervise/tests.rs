@@ -1,7 +1,7 @@
 //! The tests.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 use std::thread;
@@ -181,7 +181,7 @@ fn failures_to_start_have_their_codes() {
         (path("garbage"), 126),
         (path(""), 126),
     ] {
-        let ended = Run::program(&[&program]).end();
+        let ended = Run::program(&[&program]).env("PATH", "/usr/bin:/bin").end();
         assert_eq!(ended.code, Some(code), "{program}: {ended:?}");
         assert_eq!(ended.stderr.lines().count(), 1, "{program}: {ended:?}");
         ended.assert_nothing_left();
@@ -210,28 +210,35 @@ fn line(running: &mut Running) -> String {
     line
 }
 
-fn kill(pid: i32, signal: i32) {
-    kill_result(pid, signal).expect("it is there");
-}
-
 #[expect(unsafe_code, reason = "kill(2)")]
-fn kill_result(pid: i32, signal: i32) -> io::Result<()> {
+fn kill(pid: i32, signal: i32) {
     // SAFETY: it touches no memory.
-    match unsafe { libc::kill(pid, signal) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let killed = unsafe { libc::kill(pid, signal) };
+    assert_eq!(killed, 0, "{pid} is there");
 }
 
-/// Waits until no process has this number any more.
+/// The fields of `/proc/PID/stat` from the state on; `None` when there is no such process.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(") ")?;
+    Some(after.split(' ').map(str::to_owned).collect())
+}
+
+/// Waits until the process has ended, reaped or not.
 fn assert_ends(pid: i32) {
+    eventually("the process ends", || {
+        stat(pid).is_none_or(|stat| stat[0] == "Z")
+    });
+}
+
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..10_000 {
-        if kill_result(pid, 0).is_err() {
+        if is_so() {
             return;
         }
         thread::sleep(Duration::from_millis(1));
     }
-    panic!("{pid} is still there");
+    panic!("not so: {what}");
 }
 
 fn signals_are_passed_on() {
@@ -266,21 +273,9 @@ fn job_control_stops_the_supervisor_too() {
     let mut running = Run::client("stop", &[]).start();
     let supervisor = running.child.id().cast_signed();
     assert_eq!(line(&mut running), "stopping");
-    let stopped = || {
-        let stat = fs::read_to_string(format!("/proc/{supervisor}/stat")).expect("it runs");
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, state)| state.starts_with('T'))
-    };
-    let wait = || {
-        for _ in 0..10_000 {
-            if stopped() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        panic!("the supervisor does not stop");
-    };
-    wait();
+    eventually("the supervisor stops", || {
+        stat(supervisor).is_some_and(|stat| stat[0] == "T")
+    });
     kill(-supervisor, libc::SIGCONT);
     running.end().assert_clean();
 }
@@ -328,14 +323,8 @@ fn the_tree_dies_with_its_supervisor() {
 
 /// The parent of a process.
 fn parent(pid: i32) -> i32 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let (_, after) = stat.rsplit_once(") ").expect("it has a name");
-    after
-        .split(' ')
-        .nth(1)
-        .expect("it has a parent")
-        .parse()
-        .expect("a number")
+    let stat = stat(pid).expect("it runs");
+    stat[1].parse().expect("a number")
 }
 
 fn the_tree_dies_with_its_guardian() {

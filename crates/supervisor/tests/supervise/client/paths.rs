@@ -243,6 +243,8 @@ fn attributes(_: &[String]) {
     assert_eq!(access("/dev/iommu/", libc::F_OK), Err(libc::ENOTDIR));
     assert_eq!(stat_at(HERE, "/dev/iommu/", 0).err(), Some(libc::ENOTDIR));
 
+    let created = open("/dev/swiommu-test", libc::O_RDWR | libc::O_CREAT);
+    assert_eq!(created, Err(libc::EISDIR));
     let directory = stat_at(HERE, "/dev/swiommu-test", 0).expect("it exists");
     assert_eq!(directory.st_mode, libc::S_IFDIR | 0o755);
     assert!(stat_at(HERE, "/dev/swiommu-test/", 0).is_ok());
