@@ -33,6 +33,7 @@ mod handle;
 mod launch;
 mod listener;
 mod long_calls;
+mod mappings;
 mod outcome;
 mod panics;
 mod paths;
