@@ -78,7 +78,8 @@ pub trait File: Any + Send + Sync + fmt::Debug {
         ))
     }
 
-    /// The memory file that `mmap` maps, if the file keeps one of its own: what is mapped lies in it at the same offsets.
+    /// The memory file that `mmap` maps, if the file keeps one of its own: what is mapped lies in it at the same offsets. Such a file
+    /// is opened by a client once: opening it again is `EBUSY`.
     fn memory(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -81,7 +81,10 @@ impl Request {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "ilog2 of a u64 is at most 63")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "ilog2 of a u64 is at most 63"
+)]
 fn log2(power: u64) -> u8 {
     power.ilog2() as u8
 }
@@ -112,7 +115,7 @@ impl Fit {
     #[inline]
     pub(crate) fn start(&self, start: u64) -> Option<u64> {
         let mask = self.alignment.mask();
-        Some(start.checked_add(mask)? & !mask | self.offset)
+        Some((start.checked_add(mask)? & !mask) | self.offset)
     }
 
     /// Where the request starts in the gap `start..=last`, if it fits.

@@ -54,7 +54,9 @@ impl<O: Ord> Reserved<O> {
 
     /// The maximal ranges in which nothing is reserved, ascending.
     pub(crate) fn gaps(&self) -> impl Iterator<Item = IovaRange> {
-        iter::successors(self.free_from(Iova::new(0)), |gap| self.free_from(gap.end()?))
+        iter::successors(self.free_from(Iova::new(0)), |gap| {
+            self.free_from(gap.end()?)
+        })
     }
 
     /// The lowest addresses from `from` on which are not reserved.

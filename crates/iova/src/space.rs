@@ -260,6 +260,6 @@ impl<V: fmt::Debug, O: Ord + fmt::Debug> fmt::Debug for Space<V, O> {
             .field("areas", &self.areas().collect::<Vec<_>>())
             .field("reserved", &self.reserved.iter().collect::<Vec<_>>())
             .field("allowed", &self.allowed)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -21,6 +21,8 @@
 
 mod access;
 mod dirty;
+mod dma_buf;
+mod guests;
 mod host;
 mod hwpt;
 mod ioas;
@@ -36,6 +38,8 @@ use swiommu_iommufd::{Context, ContextFile};
 
 pub use access::{Access, CopyPath};
 pub use dirty::Dirtied;
+pub use dma_buf::Revoked;
+pub use guests::{EventQueue, Invalidation};
 pub use host::{Buffer, Host, Process};
 pub use hwpt::{HwInfo, HwptData};
 pub use test_cmd::Device;

@@ -66,7 +66,7 @@ impl MockEndpoint {
     }
 
     /// Asks for a page.
-    pub(crate) fn request_page(&self, request: PageRequest) {
+    pub fn request_page(&self, request: PageRequest) {
         let handler = self.page_requests.lock().clone();
         if let Some(handler) = handler {
             handler.handle(request);

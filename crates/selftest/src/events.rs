@@ -31,12 +31,14 @@ pub(crate) fn page_request(call: &Call<'_>, cmd: &IommuTestCmd) -> Result<Outcom
     Ok(Outcome::DONE)
 }
 
-/// An event about a device that is attached to a nested page table of a virtual IOMMU. That it was lost is not told.
+/// An event about a device that is attached to a nested page table of a virtual IOMMU, where its number is not 0. That it was lost
+/// is not told.
 pub(crate) fn virtual_event(call: &Call<'_>, cmd: &IommuTestCmd) -> Result<Outcome, Error> {
     let body: TriggerVevent = cmd.body.get();
     let endpoint = mock_endpoint(call, body.dev_id)?;
     let (viommu, id) = endpoint
         .guest()
+        .filter(|(_, id)| id.0 != 0)
         .ok_or(Error::NoGuest(ObjectId(body.dev_id)))?;
     match viommu.report(id) {
         Err(error) if error.errno == Errno::EOPNOTSUPP => Err(Error::Driver(error)),

@@ -37,7 +37,8 @@ impl Identity {
         })
     }
 
-    fn of(file: BorrowedFd<'_>) -> Result<Self> {
+    /// The identity of a file of ours.
+    pub(crate) fn of(file: BorrowedFd<'_>) -> Result<Self> {
         let found = fstat(file)?;
         Ok(Self {
             device: (

@@ -5,6 +5,9 @@
 //! it, in all processes, are gone; it is queued when the client's `close` returns; and whoever serves a call drains the queue
 //! first, under one lock that is held until the releases are done.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -50,6 +53,21 @@ struct Open {
     watches: BTreeMap<i32, Identity>,
 }
 
+impl Open {
+    /// A placeholder that is a file's own memory. The closes of two could not be told apart, so there is one at a time.
+    fn placeholder_of(
+        &self,
+        memory: BorrowedFd<'_>,
+        flags: OpenFlags,
+    ) -> Result<Placeholder, Errno> {
+        let identity = Identity::of(memory).map_err(errno)?;
+        if self.files.contains_key(&identity) {
+            return Err(Errno::EBUSY);
+        }
+        Placeholder::of(memory, flags).map_err(errno)
+    }
+}
+
 impl Table {
     pub(crate) fn new() -> Result<Self, Error> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(
@@ -68,12 +86,11 @@ impl Table {
 
     /// Enters a file under a new placeholder. It is released when all copies of the placeholder are closed, ours too.
     pub(crate) fn add(&self, file: Arc<dyn File>, flags: OpenFlags) -> Result<Placeholder, Errno> {
-        let placeholder = match file.memory() {
-            Some(memory) => Placeholder::of(memory, flags),
-            None => Placeholder::new(file.name(), &file.regions(), flags),
-        };
-        let placeholder = placeholder.map_err(errno)?;
         let mut open = self.open.write();
+        let placeholder = match file.memory() {
+            Some(memory) => open.placeholder_of(memory, flags)?,
+            None => Placeholder::new(file.name(), &file.regions(), flags).map_err(errno)?,
+        };
         if open.files.len() >= self.limit {
             tracing::warn!(
                 limit = self.limit,

@@ -65,8 +65,8 @@ pub(crate) fn alloc(state: &Arc<State>, wanted: Wanted) -> Result<Draft, Error> 
         len,
         memory,
     };
-    viommu.driver.add_queue(&request)?;
     let mut queues = viommu.queues.lock();
+    viommu.driver.add_queue(&request)?;
     let lower = index
         .checked_sub(1)
         .and_then(|lower| queues.get(&lower).copied());
@@ -101,8 +101,9 @@ fn contiguous(pinned: &Pinned, pages: IovaRange) -> Result<Pa, Error> {
 impl HwQueue {
     /// Takes the queue away from the hardware, and then lets its memory go.
     pub(crate) fn teardown(&self) {
-        self.viommu.driver.remove_queue(self.index);
+        // The driver last: whoever finds the index free there enters it here at once.
         self.viommu.queues.lock().remove(&self.index);
+        self.viommu.driver.remove_queue(self.index);
         drop(self.pinned.lock().take());
     }
 }

@@ -62,9 +62,10 @@ impl Vdevice {
     /// Lets the guest's number go.
     pub(crate) fn teardown(&self) {
         let id = self.header().id();
+        // The driver first: whoever finds the number free may give it to the driver again at once.
+        self.viommu.driver.remove_device(self.virt_id);
+        self.viommu.vdevices.lock().remove(&self.virt_id);
         // On unbinding, the device has given its part up already.
         self.device.vdevice.lock().take_if(|own| *own == id);
-        self.viommu.vdevices.lock().remove(&self.virt_id);
-        self.viommu.driver.remove_device(self.virt_id);
     }
 }

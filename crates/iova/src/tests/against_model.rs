@@ -39,7 +39,10 @@ impl Pair {
     fn insert(&mut self, range: IovaRange) {
         self.inserted += 1;
         let value = self.inserted;
-        assert_eq!(self.space.insert(range, value), self.model.insert(range, value));
+        assert_eq!(
+            self.space.insert(range, value),
+            self.model.insert(range, value)
+        );
     }
 
     fn place(&mut self, (origin, length, alignment, huge_page): Request4) -> Option<IovaRange> {
@@ -49,8 +52,14 @@ impl Pair {
             ..request(origin, length, alignment)
         };
         let placed = self.space.place(&request);
-        let start = placed.map(|range| range.start().get()).map_err(PlaceErrno::from);
-        assert_eq!(start, self.model.place(origin, length, alignment, huge_page), "{request:?}");
+        let start = placed
+            .map(|range| range.start().get())
+            .map_err(PlaceErrno::from);
+        assert_eq!(
+            start,
+            self.model.place(origin, length, alignment, huge_page),
+            "{request:?}"
+        );
         placed.ok()
     }
 
@@ -58,12 +67,20 @@ impl Pair {
         match call {
             Call::Insert(range) => self.insert(range),
             Call::Remove(n) => {
-                let start = self.model.areas.get(n).map_or(0, |(area, _)| area.start().get());
+                let start = self
+                    .model
+                    .areas
+                    .get(n)
+                    .map_or(0, |(area, _)| area.start().get());
                 let start = Iova::new(start);
                 assert_eq!(self.space.remove(start), self.model.remove(start));
             }
             Call::Split(n, offset) => {
-                let start = self.model.areas.get(n).map_or(0, |(area, _)| area.start().get());
+                let start = self
+                    .model
+                    .areas
+                    .get(n)
+                    .map_or(0, |(area, _)| area.start().get());
                 let at = Iova::new(start.wrapping_add(offset));
                 assert_eq!(self.space.split(at, |value| *value), self.model.split(at));
             }
@@ -83,7 +100,10 @@ impl Pair {
                 for range in ranges.iter().rev() {
                     list.push(range.start(), range.last()).unwrap();
                 }
-                assert_eq!(self.space.set_allowed(list).is_ok(), self.model.set_allowed(ranges));
+                assert_eq!(
+                    self.space.set_allowed(list).is_ok(),
+                    self.model.set_allowed(ranges)
+                );
             }
             Call::Place(request) => {
                 self.place(request);
@@ -100,11 +120,25 @@ impl Pair {
     /// Compares what calls that change nothing tell.
     fn look(&mut self, iova: Iova) {
         let found = self.model.get(iova);
-        assert_eq!(self.space.get(iova).map(|(range, &value)| (range, value)), found);
-        assert_eq!(self.space.get_mut(iova).map(|(range, value)| (range, *value)), found);
+        assert_eq!(
+            self.space.get(iova).map(|(range, &value)| (range, value)),
+            found
+        );
+        assert_eq!(
+            self.space
+                .get_mut(iova)
+                .map(|(range, value)| (range, *value)),
+            found
+        );
         let from = IovaRange::new(iova, Iova::new(u64::MAX)).unwrap();
-        let overlapping = self.space.overlapping(from).map(|(range, &value)| (range, value));
-        assert_eq!(overlapping.collect::<Vec<_>>(), self.model.overlapping(from));
+        let overlapping = self
+            .space
+            .overlapping(from)
+            .map(|(range, &value)| (range, value));
+        assert_eq!(
+            overlapping.collect::<Vec<_>>(),
+            self.model.overlapping(from)
+        );
         let n = usize::try_from(iova.get() % 64).unwrap();
         let nth = self.space.nth(n).map(|(range, &value)| (range, value));
         assert_eq!(nth, self.model.areas.get(n).copied());
@@ -115,7 +149,10 @@ impl Pair {
         assert_eq!(self.space.len(), self.model.areas.len());
         let areas = self.space.areas().map(|(range, &value)| (range, value));
         assert_eq!(areas.collect::<Vec<_>>(), self.model.areas);
-        assert_eq!(self.space.unreserved().collect::<Vec<_>>(), self.model.unreserved());
+        assert_eq!(
+            self.space.unreserved().collect::<Vec<_>>(),
+            self.model.unreserved()
+        );
         assert_eq!(self.space.reserved().count(), self.model.reserved.len());
     }
 }
@@ -140,7 +177,8 @@ fn some_range() -> impl Strategy<Value = IovaRange> {
         0..0x3000u64,
         Just(1 << 62),
     ];
-    (addr(), length).prop_map(|(start, length)| range(start, start.saturating_add(length.saturating_sub(1))))
+    (addr(), length)
+        .prop_map(|(start, length)| range(start, start.saturating_add(length.saturating_sub(1))))
 }
 
 fn some_request() -> impl Strategy<Value = Request4> {
@@ -223,7 +261,7 @@ proptest! {
         while !pair.model.areas.is_empty() {
             let n = random.below(pair.model.areas.len() as u64);
             pair.call(Call::Remove(usize::try_from(n).unwrap()));
-            if n % 64 == 0 {
+            if n.is_multiple_of(64) {
                 pair.call(Call::Place((0x100, 1 + n, 1, 0x20_0000)));
                 pair.check();
             }

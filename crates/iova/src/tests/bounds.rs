@@ -17,7 +17,9 @@ fn misaligned(reserve: bool) -> Numbered {
         let start = 0x1000 + index * 2 * HUGE + HUGE;
         let taken = range(start, start + HUGE - 1);
         if reserve && index % 2 == 0 {
-            space.reserve(taken, u8::try_from(index % 100).unwrap()).unwrap();
+            space
+                .reserve(taken, u8::try_from(index % 100).unwrap())
+                .unwrap();
         } else {
             space.insert(taken, 0).unwrap();
         }
@@ -84,7 +86,9 @@ fn gaps_that_fit_but_for_the_page_offset_are_not_tried() {
 fn a_mix_of_changes_and_searches_is_cheap_on_average() {
     let mut random = Random(7);
     let mut space = misaligned(true);
-    let requests: Vec<_> = (12..=21).map(|log2| request(0, (1 << log2) + 1, 4096)).collect();
+    let requests: Vec<_> = (12..=21)
+        .map(|log2| request(0, (1 << log2) + 1, 4096))
+        .collect();
     for request in &requests {
         space.place(request).unwrap();
     }
@@ -108,7 +112,9 @@ fn a_mix_of_changes_and_searches_is_cheap_on_average() {
 fn a_reserved_interval_over_many_others_costs_no_more_than_one() {
     let mut space = Numbered::new();
     for index in 0..AREAS {
-        space.reserve(range(index * 0x4000 + 0x1000, index * 0x4000 + 0x1fff), 1).unwrap();
+        space
+            .reserve(range(index * 0x4000 + 0x1000, index * 0x4000 + 0x1fff), 1)
+            .unwrap();
     }
     space.insert(range(1 << 40, (1 << 40) + 1), 0).unwrap();
     let most = range(0x1800, (1 << 40) - 1);
@@ -123,24 +129,32 @@ fn a_reserved_interval_over_many_others_costs_no_more_than_one() {
     let found = bounded(&mut space, 4, |space| space.overlapping(everything).count());
     assert_eq!(found, 1);
     let below = range(0, (1 << 40) - 1);
-    assert_eq!(bounded(&mut space, 4, |space| space.overlapping(below).count()), 0);
+    assert_eq!(
+        bounded(&mut space, 4, |space| space.overlapping(below).count()),
+        0
+    );
     assert!(bounded(&mut space, 4, |space| space.nth(0).is_some()));
 }
 
 #[test]
 fn full_allowed_ranges_are_passed_by() {
-    // Two allowed ranges in three are full, and what is between them is too small as well.
+    // All allowed ranges are full, and the gaps between them too small.
     let mut space = Numbered::new();
-    let mut list = AllowList::default();
+    let mut allowed = AllowList::default();
     for index in 1..AREAS {
         let start = index * 0x4000;
-        list.push(Iova::new(start), Iova::new(start + 0x1fff)).unwrap();
+        allowed
+            .push(Iova::new(start), Iova::new(start + 0x1fff))
+            .unwrap();
         space.insert(range(start, start + 0x2fff), 0).unwrap();
     }
-    space.set_allowed(list).unwrap();
+    space.set_allowed(allowed).unwrap();
     let wanted = request(0, 0x2000, 1);
     assert_eq!(space.place(&wanted), Err(PlaceError::NoSpace));
-    assert_eq!(bounded(&mut space, 4, |space| space.place(&wanted)), Err(PlaceError::NoSpace));
+    assert_eq!(
+        bounded(&mut space, 4, |space| space.place(&wanted)),
+        Err(PlaceError::NoSpace)
+    );
     let last = Iova::new((AREAS - 1) * 0x4000);
     space.remove(last).unwrap();
     let found = bounded(&mut space, 8, |space| space.place(&wanted)).unwrap();
@@ -153,7 +167,10 @@ fn areas_are_found_by_address_and_by_number() {
     let start = |n: u64| 0x1000 + (2 * n + 1) * 2 * HUGE + HUGE;
     for n in [0, 1, AREAS / 4, AREAS / 2 - 1] {
         let number = usize::try_from(n).unwrap();
-        let found = bounded(&mut space, 2, |space| space.nth(number).map(|(range, _)| range)).unwrap();
+        let found = bounded(&mut space, 2, |space| {
+            space.nth(number).map(|(range, _)| range)
+        })
+        .unwrap();
         assert_eq!(found.start().get(), start(n));
         let inside = Iova::new(start(n) + HUGE / 2);
         assert!(bounded(&mut space, 2, |space| space.get(inside).is_some()));

@@ -8,9 +8,9 @@ use super::{Numbered, range};
 use crate::{AllowError, AllowList, InsertError, NotAllowed, ReserveError};
 
 fn allow(start: u64, last: u64) -> AllowList {
-    let mut list = AllowList::default();
-    list.push(Iova::new(start), Iova::new(last)).unwrap();
-    list
+    let mut allowed = AllowList::default();
+    allowed.push(Iova::new(start), Iova::new(last)).unwrap();
+    allowed
 }
 
 #[test]
@@ -19,7 +19,10 @@ fn reserved_is_told_before_an_area() {
     let area = range(0x1000, 0x1fff);
     space.insert(area, 1).unwrap();
     space.reserve(range(0x3000, 0x3fff), 0).unwrap();
-    assert_eq!(space.insert(range(0, 0x2fff), 2), Err(InsertError::Area(area)));
+    assert_eq!(
+        space.insert(range(0, 0x2fff), 2),
+        Err(InsertError::Area(area))
+    );
     let first = InsertError::Reserved(Iova::new(0x3000));
     assert_eq!(space.insert(range(0, 0x3000), 2), Err(first));
     let inside = InsertError::Reserved(Iova::new(0x3800));
@@ -33,8 +36,14 @@ fn reserving_stays_clear_of_areas_and_allowed_ranges() {
     let (area, allowed) = (range(0x1000, 0x1fff), range(0x8000, 0x8fff));
     space.insert(area, 1).unwrap();
     space.set_allowed(allow(0x8000, 0x8fff)).unwrap();
-    assert_eq!(space.reserve(range(0, 0x1000), 0), Err(ReserveError::Area(area)));
-    assert_eq!(space.reserve(range(0x8fff, 0x9000), 0), Err(ReserveError::Allowed(allowed)));
+    assert_eq!(
+        space.reserve(range(0, 0x1000), 0),
+        Err(ReserveError::Area(area))
+    );
+    assert_eq!(
+        space.reserve(range(0x8fff, 0x9000), 0),
+        Err(ReserveError::Allowed(allowed))
+    );
     assert_eq!(space.reserved().count(), 0);
     space.reserve(range(0x2000, 0x7fff), 0).unwrap();
     space.set_allowed(AllowList::default()).unwrap();
@@ -46,34 +55,49 @@ fn a_refused_allow_list_changes_nothing() {
     let mut space = Numbered::new();
     space.set_allowed(allow(0x8000, 0x8fff)).unwrap();
     space.reserve(range(0x4000, 0x4fff), 0).unwrap();
-    let mut list = allow(0x9000, 0x9fff);
-    list.push(Iova::new(0x3000), Iova::new(0x4000)).unwrap();
+    let mut allowed = allow(0x9000, 0x9fff);
+    allowed.push(Iova::new(0x3000), Iova::new(0x4000)).unwrap();
     let refused = NotAllowed {
         range: range(0x3000, 0x4000),
         reserved: Iova::new(0x4000),
     };
-    assert_eq!(space.set_allowed(list), Err(refused));
+    assert_eq!(space.set_allowed(allowed), Err(refused));
     assert_eq!(space.allowed(), &allow(0x8000, 0x8fff));
 }
 
 #[test]
 fn an_allow_list_has_no_empty_and_no_overlapping_ranges() {
-    let mut list = allow(0x1000, 0x1fff);
+    let mut allowed = allow(0x1000, 0x1fff);
     for (start, last) in [(0x5000, 0x5000), (0x5000, 0x4fff)] {
         let (start, last) = (Iova::new(start), Iova::new(last));
-        assert_eq!(list.push(start, last), Err(AllowError::Empty { start, last }));
+        assert_eq!(
+            allowed.push(start, last),
+            Err(AllowError::Empty { start, last })
+        );
     }
-    for (start, last) in [(0, 0x1000), (0x1fff, 0x2000), (0x1100, 0x1200), (0, u64::MAX)] {
+    for (start, last) in [
+        (0, 0x1000),
+        (0x1fff, 0x2000),
+        (0x1100, 0x1200),
+        (0, u64::MAX),
+    ] {
         let refused = AllowError::Overlap {
             range: range(start, last),
             earlier: range(0x1000, 0x1fff),
         };
-        assert_eq!(list.push(Iova::new(start), Iova::new(last)), Err(refused));
+        assert_eq!(
+            allowed.push(Iova::new(start), Iova::new(last)),
+            Err(refused)
+        );
     }
-    list.push(Iova::new(0x2000), Iova::new(0x2fff)).unwrap();
-    list.push(Iova::new(0), Iova::new(0xfff)).unwrap();
-    let ranges = [range(0, 0xfff), range(0x1000, 0x1fff), range(0x2000, 0x2fff)];
-    assert_eq!(list.iter().collect::<Vec<_>>(), ranges);
+    allowed.push(Iova::new(0x2000), Iova::new(0x2fff)).unwrap();
+    allowed.push(Iova::new(0), Iova::new(0xfff)).unwrap();
+    let ranges = [
+        range(0, 0xfff),
+        range(0x1000, 0x1fff),
+        range(0x2000, 0x2fff),
+    ];
+    assert_eq!(allowed.iter().collect::<Vec<_>>(), ranges);
 }
 
 #[test]
@@ -88,8 +112,14 @@ fn an_area_is_only_split_inside() {
         2
     };
     assert_eq!(space.split(Iova::new(0x2000), take_two), Some(()));
-    let halves: Vec<_> = space.areas().map(|(range, &value)| (range, value)).collect();
-    assert_eq!(halves, [(range(0x1000, 0x1fff), 5), (range(0x2000, 0x2fff), 2)]);
+    let halves: Vec<_> = space
+        .areas()
+        .map(|(range, &value)| (range, value))
+        .collect();
+    assert_eq!(
+        halves,
+        [(range(0x1000, 0x1fff), 5), (range(0x2000, 0x2fff), 2)]
+    );
 }
 
 #[test]
@@ -98,7 +128,10 @@ fn the_whole_space_can_be_one_area_or_reserved() {
     let mut space = Numbered::new();
     space.insert(everything, 1).unwrap();
     assert_eq!(space.get(Iova::new(u64::MAX)), Some((everything, &1)));
-    assert_eq!(space.reserve(range(5, 5), 0), Err(ReserveError::Area(everything)));
+    assert_eq!(
+        space.reserve(range(5, 5), 0),
+        Err(ReserveError::Area(everything))
+    );
     assert_eq!(space.remove(Iova::new(0)), Some((everything, 1)));
     space.reserve(everything, 3).unwrap();
     space.reserve(everything, 4).unwrap();
@@ -115,7 +148,12 @@ fn the_whole_space_can_be_one_area_or_reserved() {
 fn what_is_not_drained_stays() {
     let mut space = Numbered::new();
     for index in 0..100 {
-        space.insert(range(u64::from(index) * 16, u64::from(index) * 16 + 7), index).unwrap();
+        space
+            .insert(
+                range(u64::from(index) * 16, u64::from(index) * 16 + 7),
+                index,
+            )
+            .unwrap();
     }
     let values: Vec<u32> = space.drain().take(60).map(|(_, value)| value).collect();
     assert_eq!(values, (0..60).collect::<Vec<_>>());

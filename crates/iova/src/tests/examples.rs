@@ -20,7 +20,8 @@ fn space(areas: &[(u64, u64)], reserved: &[(u64, u64)], allowed: &[(u64, u64)]) 
     }
     let mut list = AllowList::default();
     for &(start, last) in allowed {
-        list.push(range(start, last).start(), range(start, last).last()).unwrap();
+        list.push(range(start, last).start(), range(start, last).last())
+            .unwrap();
     }
     space.set_allowed(list).unwrap();
     space
@@ -37,14 +38,38 @@ fn worked_examples() {
     let mock: &[(u64, u64)] = &[(0, 0xff_ffff), (1 << 40, TOP)];
     let examples = [
         (space(&[], &[], &[]), V, 0x1000, 1, Ok(0x1000)),
-        (space(&[(0x1000, 0x1fff)], &[], &[]), V, 0x1000, 1, Ok(0x2000)),
+        (
+            space(&[(0x1000, 0x1fff)], &[], &[]),
+            V,
+            0x1000,
+            1,
+            Ok(0x2000),
+        ),
         (space(&[], &[], &[]), V, 0x3000, 1, Ok(0x4000)),
         (space(&[], &[], &[]), V, 0x40_0000, 1, Ok(0x20_0000)),
         (space(&[], &[], &[]), 0, 0x30_0000, 1, Ok(0x20_0000)),
         (space(&[], &[], &[]), V + 1, 3, 1, Ok(0x1001)),
-        (space(&[(0x1000, 0x2fff)], &[(0x4000, 0x6_7fff)], &[]), V, 0x2000, 1, Ok(0x6_8000)),
-        (space(&[], &[(6, 0xffff_ffff_ffff_8006)], &[]), V, 0x5000, 1, Err(Enospc)),
-        (space(&[], &[], &[(0xc_8000, 0x25_7fff)]), V, 0x3000, 1, Ok(0xc_8000)),
+        (
+            space(&[(0x1000, 0x2fff)], &[(0x4000, 0x6_7fff)], &[]),
+            V,
+            0x2000,
+            1,
+            Ok(0x6_8000),
+        ),
+        (
+            space(&[], &[(6, 0xffff_ffff_ffff_8006)], &[]),
+            V,
+            0x5000,
+            1,
+            Err(Enospc),
+        ),
+        (
+            space(&[], &[], &[(0xc_8000, 0x25_7fff)]),
+            V,
+            0x3000,
+            1,
+            Ok(0xc_8000),
+        ),
         (
             space(&[], &[], &[(0x1000, 0x3fff), (0x1_0000, 0x1_ffff)]),
             V,
@@ -53,7 +78,13 @@ fn worked_examples() {
             Ok(0x1_0000),
         ),
         (space(&[], mock, &[]), V, 0x1000, 2048, Ok(0x100_0000)),
-        (space(&[], mock, &[]), V + 0x800, 0x800, 2048, Ok(0x100_0800)),
+        (
+            space(&[], mock, &[]),
+            V + 0x800,
+            0x800,
+            2048,
+            Ok(0x100_0800),
+        ),
         (
             space(&[(0x100_0800, 0x100_0fff)], mock, &[]),
             V + 0x800,
@@ -63,9 +94,14 @@ fn worked_examples() {
         ),
         (space(&[], mock, &[]), V + 0x400, 0x800, 2048, Err(Einval)),
     ];
-    for (index, (mut space, origin, length, alignment, expected)) in examples.into_iter().enumerate() {
+    for (index, (mut space, origin, length, alignment, expected)) in
+        examples.into_iter().enumerate()
+    {
         let found = place(&mut space, &request(origin, length, alignment));
-        assert_eq!(found, expected, "example {index}: {length:#x} bytes from {origin:#x}");
+        assert_eq!(
+            found, expected,
+            "example {index}: {length:#x} bytes from {origin:#x}"
+        );
     }
 }
 
@@ -75,8 +111,14 @@ fn length_is_checked_before_alignment() {
     for length in [0, u64::MAX / 2, u64::MAX / 2 + 1, u64::MAX] {
         assert_eq!(place(&mut empty, &request(1, length, 4096)), Err(Eoverflow));
     }
-    assert_eq!(place(&mut empty, &request(1, u64::MAX / 2 - 1, 4096)), Err(Einval));
-    assert_eq!(place(&mut empty, &request(V, u64::MAX / 2 - 1, 4096)), Ok(0x20_0000));
+    assert_eq!(
+        place(&mut empty, &request(1, u64::MAX / 2 - 1, 4096)),
+        Err(Einval)
+    );
+    assert_eq!(
+        place(&mut empty, &request(V, u64::MAX / 2 - 1, 4096)),
+        Ok(0x20_0000)
+    );
 }
 
 #[test]
@@ -95,7 +137,10 @@ fn the_huge_page_caps_the_alignment() {
     };
     assert_eq!(place(&mut empty, &large(PageSize::SIZE_4K)), Ok(0x1000));
     assert_eq!(place(&mut empty, &large(PageSize::SIZE_2M)), Ok(0x20_0000));
-    assert_eq!(place(&mut empty, &large(PageSize::SIZE_1G)), Ok(0x4000_0000));
+    assert_eq!(
+        place(&mut empty, &large(PageSize::SIZE_1G)),
+        Ok(0x4000_0000)
+    );
 }
 
 #[test]
@@ -124,7 +169,10 @@ fn the_page_offset_is_ored_in() {
     assert_eq!(place(&mut odd, &request(V + 0xa00, 0x200, 1)), Ok(0x2e00));
     // As the start of an allowed range: the start is rounded first, and what is below counts no more.
     let mut allowed = space(&[(0x1_0000, 0x1_03ff)], &[], &[(0x1_0000, 0x1_ffff)]);
-    assert_eq!(place(&mut allowed, &request(V + 0xa00, 0x200, 1)), Ok(0x1_0a00));
+    assert_eq!(
+        place(&mut allowed, &request(V + 0xa00, 0x200, 1)),
+        Ok(0x1_0a00)
+    );
 }
 
 #[test]

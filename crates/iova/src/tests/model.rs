@@ -20,36 +20,57 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn insert(&mut self, new: IovaRange, value: u32) -> Result<(), InsertError> {
-        let reserved = self.reserved.iter().filter_map(|(range, _)| range.intersection(new));
+        let reserved = self
+            .reserved
+            .iter()
+            .filter_map(|(range, _)| range.intersection(new));
         if let Some(first) = reserved.map(IovaRange::start).min() {
             return Err(InsertError::Reserved(first));
         }
         if let Some((area, _)) = self.areas.iter().find(|(area, _)| area.overlaps(new)) {
             return Err(InsertError::Area(*area));
         }
-        let below = self.areas.iter().take_while(|(area, _)| *area < new).count();
+        let below = self
+            .areas
+            .iter()
+            .take_while(|(area, _)| *area < new)
+            .count();
         self.areas.insert(below, (new, value));
         Ok(())
     }
 
     pub(super) fn remove(&mut self, start: Iova) -> Option<(IovaRange, u32)> {
-        let place = self.areas.iter().position(|(area, _)| area.start() == start)?;
+        let place = self
+            .areas
+            .iter()
+            .position(|(area, _)| area.start() == start)?;
         Some(self.areas.remove(place))
     }
 
     pub(super) fn get(&self, iova: Iova) -> Option<(IovaRange, u32)> {
-        self.areas.iter().find(|(area, _)| area.contains(iova)).copied()
+        self.areas
+            .iter()
+            .find(|(area, _)| area.contains(iova))
+            .copied()
     }
 
     pub(super) fn overlapping(&self, range: IovaRange) -> Vec<(IovaRange, u32)> {
-        self.areas.iter().filter(|(area, _)| area.overlaps(range)).copied().collect()
+        self.areas
+            .iter()
+            .filter(|(area, _)| area.overlaps(range))
+            .copied()
+            .collect()
     }
 
     /// Cuts the area that holds `at`; both halves keep the value.
     pub(super) fn split(&mut self, at: Iova) -> Option<()> {
-        let place = self.areas.iter().position(|(area, _)| area.contains(at) && area.start() < at)?;
+        let place = self
+            .areas
+            .iter()
+            .position(|(area, _)| area.contains(at) && area.start() < at)?;
         let (area, value) = self.areas.remove(place);
-        self.areas.push((range(area.start().get(), at.get() - 1), value));
+        self.areas
+            .push((range(area.start().get(), at.get() - 1), value));
         self.areas.push((range(at.get(), area.last().get()), value));
         self.areas.sort();
         Some(())
@@ -110,7 +131,10 @@ impl Model {
         }
         let mut windows: Vec<(u128, u128)> = Vec::new();
         for window in &self.allowed {
-            let (start, last) = (u128::from(window.start().get()), u128::from(window.last().get()));
+            let (start, last) = (
+                u128::from(window.start().get()),
+                u128::from(window.last().get()),
+            );
             match windows.last_mut() {
                 Some((_, end)) if *end + 1 == start => *end = last,
                 _ => windows.push((start, last)),
@@ -120,11 +144,13 @@ impl Model {
             windows.push((0, TOP - 1));
         }
         let fit = |start: u128, last: u128| {
-            let start = start.div_ceil(align) * align | u128::from(origin) % PAGE;
+            let start = start.next_multiple_of(align) | (u128::from(origin) % PAGE);
             (start < last && last - start >= u128::from(length) - 1).then_some(start)
         };
         let taken = self.reserved.iter().map(|(range, _)| *range);
-        let taken: Vec<IovaRange> = taken.chain(self.areas.iter().map(|(area, _)| *area)).collect();
+        let taken: Vec<IovaRange> = taken
+            .chain(self.areas.iter().map(|(area, _)| *area))
+            .collect();
         for (start, last) in windows {
             let (start, last) = (start.max(PAGE), last.min(TOP - 1 - PAGE));
             let Some(start) = fit(start, last) else {
@@ -164,7 +190,9 @@ fn gaps(mut taken: Vec<IovaRange>, first: u128, last: u128) -> Vec<IovaRange> {
     let mut gaps = Vec::new();
     let mut free = first;
     let end = (last + 1, last + 1);
-    let taken = taken.iter().map(|range| (range.start().get().into(), range.last().get().into()));
+    let taken = taken
+        .iter()
+        .map(|range| (range.start().get().into(), range.last().get().into()));
     for (start, until) in taken.chain([end]) {
         let start: u128 = start;
         if free < start.min(last + 1) {

@@ -38,7 +38,10 @@ fn check_node<V>(node: Shared<'_, V>) -> Vec<Gap> {
         Shared::Inner(inner) => check_inner(inner),
     };
     for &(start, last, _) in &gaps {
-        assert!(start <= last || start == last.wrapping_add(1), "an entry is inside an area");
+        assert!(
+            start <= last || start == last.wrapping_add(1),
+            "an entry is inside an area"
+        );
     }
     let least = gaps.iter().map(|&(_, _, cover)| cover).min();
     assert_eq!(node.cover().least, least.unwrap_or(i32::MAX));
@@ -48,7 +51,10 @@ fn check_node<V>(node: Shared<'_, V>) -> Vec<Gap> {
 fn check_leaf<V>(leaf: &Leaf<V>) -> Vec<Gap> {
     let entries = leaf.entries();
     assert!(entries.windows(2).all(|pair| pair[0].start < pair[1].start));
-    assert_eq!(leaf.areas(), entries.iter().filter_map(|entry| entry.area()).count());
+    assert_eq!(
+        leaf.areas(),
+        entries.iter().filter_map(|entry| entry.area()).count()
+    );
     for (slot, entry) in entries.iter().enumerate() {
         if entry.area.is_some() {
             assert!(entry.start <= entry.last);
@@ -86,7 +92,10 @@ fn check_inner<V>(inner: &Inner<V>) -> Vec<Gap> {
         }
         let own = check_node(node);
         check_rows(inner, slot, &own);
-        gaps.extend(own.iter().map(|&(start, last, own)| (start, last, cover.total + own)));
+        gaps.extend(
+            own.iter()
+                .map(|&(start, last, own)| (start, last, cover.total + own)),
+        );
         cover.push(summary.cover);
     }
     assert_eq!(inner.cover().total, cover.total);

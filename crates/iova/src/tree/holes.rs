@@ -68,7 +68,10 @@ impl Rows {
 
     fn clear(&mut self, slot: usize) -> Row<'_> {
         let width = width(self.alignment);
-        let kinds = self.kinds.as_mut().map(|kinds| &mut kinds[slot * width..][..width]);
+        let kinds = self
+            .kinds
+            .as_mut()
+            .map(|kinds| &mut kinds[slot * width..][..width]);
         let mut row = Row {
             alignment: self.alignment,
             greatest: &mut self.greatest[slot],
@@ -153,7 +156,9 @@ impl Fit {
     fn some_kind(&self, kinds: &[u64]) -> bool {
         steps::add(kinds.len());
         let starts = (0..).step_by(1 << self.alignment.log2());
-        starts.zip(kinds).any(|(start, &room): (u64, _)| room >= self.need + (self.offset & !start))
+        starts
+            .zip(kinds)
+            .any(|(start, &room): (u64, _)| room >= self.need + (self.offset & !start))
     }
 }
 
@@ -236,7 +241,10 @@ impl<V> Leaf<V> {
 impl<V> Inner<V> {
     /// The place in [`rows`](Self::rows) of the rows for an alignment, which are made if there are none.
     fn rows_for(&mut self, alignment: PageSize) -> usize {
-        let place = self.rows.iter().position(|rows| rows.alignment == alignment);
+        let place = self
+            .rows
+            .iter()
+            .position(|rows| rows.alignment == alignment);
         place.unwrap_or_else(|| {
             self.rows.push(Rows::new(alignment, self.height()));
             self.rows.len() - 1
@@ -253,7 +261,9 @@ impl<V> Inner<V> {
                 child.stale &= !alignment.bytes();
                 let mut row = rows.clear(slot);
                 // The gaps of least cover are the ones to gather.
-                self.children.get_mut(slot).gather(-child.cover.least, &mut row);
+                self.children
+                    .get_mut(slot)
+                    .gather(-child.cover.least, &mut row);
             }
         }
     }
@@ -263,9 +273,8 @@ impl<V> Inner<V> {
         let place = self.rows_for(row.alignment);
         let rows = &self.rows[place];
         let enough = row.kinds.is_none() || rows.kinds.is_some();
-        let nexts = self.starts[1..].iter().map(Some).chain([None]);
         let mut cover = base;
-        for (slot, (child, next)) in self.summaries.iter().zip(nexts).enumerate() {
+        for (slot, child) in self.summaries.iter().enumerate() {
             if child.cover.least_from(cover) == 0 {
                 if enough {
                     row.merge(rows, slot);
@@ -274,9 +283,11 @@ impl<V> Inner<V> {
                 }
             }
             cover += child.cover.total;
-            if cover == 0
-                && let Some(next) = next
-            {
+        }
+        let mut cover = base;
+        for (child, next) in self.summaries.iter().zip(&self.starts[1..]) {
+            cover += child.cover.total;
+            if cover == 0 {
                 row.enter(child.last.wrapping_add(1), next - 1);
             }
         }
@@ -285,25 +296,36 @@ impl<V> Inner<V> {
     fn search(&self, fit: &Fit, from: u64, base: i32) -> Option<(u64, u64)> {
         steps::add(self.summaries.len());
         let first = self.route(from);
-        let rows = self.rows.iter().find(|rows| rows.alignment == fit.alignment);
+        let rows = self
+            .rows
+            .iter()
+            .find(|rows| rows.alignment == fit.alignment);
         let before = self.summaries.iter().take(first);
         let mut cover = base + before.map(|child| child.cover.total).sum::<i32>();
-        let nexts = self.starts[1..].iter().map(Some).chain([None]);
-        for (slot, (child, next)) in self.summaries.iter().zip(nexts).enumerate().skip(first) {
-            // A row says nothing about what is above `from` in the child that `from` is in.
-            let begun = self.starts[slot] <= from;
-            let worth = child.cover.least_from(cover) == 0
-                && (begun || rows.is_none_or(|rows| fit.some_gap(rows, slot)));
-            if worth && let Some(gap) = self.child(slot).search(fit, from, cover) {
-                return Some(gap);
-            }
-            cover += child.cover.total;
+        let mut below: Option<u64> = None;
+        for (slot, (&start, child)) in self
+            .starts
+            .iter()
+            .zip(&self.summaries)
+            .enumerate()
+            .skip(first)
+        {
             if cover == 0
-                && let Some(next) = next
-                && let Some(gap) = fit.found(child.last.wrapping_add(1).max(from), next - 1)
+                && let Some(last) = below
+                && let Some(gap) = fit.found(last.wrapping_add(1).max(from), start - 1)
             {
                 return Some(gap);
             }
+            below = Some(child.last);
+            // With a page offset, a request may fit into a gap clipped at `from` though not into all of it.
+            let clipped = start <= from && fit.offset != 0;
+            if child.cover.least_from(cover) == 0
+                && (clipped || rows.is_none_or(|rows| fit.some_gap(rows, slot)))
+                && let Some(gap) = self.child(slot).search(fit, from, cover)
+            {
+                return Some(gap);
+            }
+            cover += child.cover.total;
         }
         None
     }

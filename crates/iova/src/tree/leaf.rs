@@ -235,7 +235,11 @@ impl<V> Leaf<V> {
             deltas: self.deltas.split_off(keep.min(self.deltas.len())),
             areas: 0,
         };
-        right.areas = right.entries.iter().filter(|entry| entry.area.is_some()).count();
+        right.areas = right
+            .entries
+            .iter()
+            .filter(|entry| entry.area.is_some())
+            .count();
         self.areas -= right.areas;
         self.forget_deltas();
         right.forget_deltas();

@@ -24,8 +24,8 @@ mod node;
 use alloc::boxed::Box;
 use core::mem;
 
-use inner::Inner;
 use cover::Cover;
+use inner::Inner;
 use leaf::{Entry, Leaf};
 use node::{Node, Owned, Shared, Unique};
 
@@ -64,7 +64,9 @@ impl<V> Tree<V> {
 
     /// Inserts an area where nothing is reserved, or returns the start of the first area in the way.
     pub(crate) fn insert(&mut self, start: u64, last: u64, value: V) -> Result<(), u64> {
-        self.edit(start, 1, |leaf, after| leaf.insert_area(start, last, value, after))
+        self.edit(start, 1, |leaf, after| {
+            leaf.insert_area(start, last, value, after)
+        })
     }
 
     /// Removes the area that starts at `start`: its last address and value.

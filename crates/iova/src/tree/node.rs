@@ -10,6 +10,7 @@ use super::inner::Inner;
 use super::leaf::Leaf;
 
 /// A leaf or an inner node: owned, or a reference to one.
+#[derive(Clone, Copy)]
 pub(super) enum Node<L, I> {
     Leaf(L),
     Inner(I),
@@ -92,7 +93,13 @@ impl<V> Unique<'_, V> {
     /// Splits a full node in two and returns the right one. `addr` is where it grew: a node that grows at its end keeps
     /// more, because the next entries will probably come there too.
     pub(super) fn split_off(self, addr: u64) -> Owned<V> {
-        let kept = |last_start: u64| if last_start <= addr { FANOUT / 4 * 3 } else { FANOUT / 2 };
+        let kept = |last_start: u64| {
+            if last_start <= addr {
+                FANOUT / 4 * 3
+            } else {
+                FANOUT / 2
+            }
+        };
         match self {
             Self::Leaf(leaf) => {
                 let kept = kept(leaf.entries()[FANOUT - 1].start);

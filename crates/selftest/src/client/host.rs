@@ -141,6 +141,39 @@ impl Process {
         closed.map_err(|errno| Refusal::new(errno, "no such descriptor"))
     }
 
+    /// `read(2)` of at most `len` bytes.
+    ///
+    /// # Errors
+    /// `EBADF`, and the file's.
+    pub fn read(self: &Arc<Self>, fd: FdNumber, len: usize) -> Result<Vec<u8>> {
+        let buffer = self.buffer(PAGE.bytes().max(len as u64))?;
+        let range = HvaRange::from_len(buffer.at(0), len as u64);
+        let done = self.file(fd)?.read(&self.descriptors, range)?;
+        let mut bytes = vec![0; done];
+        buffer.read(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// `write(2)`. Returns how many bytes were taken.
+    ///
+    /// # Errors
+    /// `EBADF`, and the file's.
+    pub fn write(self: &Arc<Self>, fd: FdNumber, bytes: &[u8]) -> Result<usize> {
+        let buffer = self.buffer(PAGE.bytes().max(bytes.len() as u64))?;
+        buffer.write(0, bytes)?;
+        let range = HvaRange::from_len(buffer.at(0), bytes.len() as u64);
+        self.file(fd)?.write(&self.descriptors, range)
+    }
+
+    /// An open file of ours.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn file(&self, fd: FdNumber) -> Result<Arc<dyn File>> {
+        let file = self.descriptors.served(fd);
+        file.ok_or_else(|| Refusal::new(Errno::EBADF, "no such descriptor"))
+    }
+
     /// New zeroed memory of `len` bytes, page aligned.
     ///
     /// # Errors

@@ -4,7 +4,8 @@ use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use swiommu_supervisor::{CapabilitySource, Config, MemoryWatch, run};
+use swiommu_mem::{PhysicalMemory, Processes};
+use swiommu_supervisor::{CapabilitySource, Config, MemoryWatch, Spaces, run};
 
 use crate::harness::Report;
 use crate::served;
@@ -12,7 +13,12 @@ use crate::space::ProcessSpaces;
 
 pub(crate) fn main(program: &[String]) -> ExitCode {
     let descriptors = entries("/proc/self/fd");
-    let spaces = Arc::new(ProcessSpaces::default());
+    let spaces: Arc<dyn Spaces> = if std::env::var_os("REAL_MEMORY").is_some() {
+        let memory = PhysicalMemory::new(swiommu_mem::Config::default());
+        Processes::new(&memory.expect("there is address space"))
+    } else {
+        Arc::new(ProcessSpaces::default())
+    };
     let mut config = Config::new(
         program.first().map_or("", String::as_str),
         Arc::new(served::paths()),

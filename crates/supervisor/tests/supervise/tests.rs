@@ -95,6 +95,10 @@ pub(crate) const ALL: &[Test] = &[
         "nothing_is_left_when_all_is_killed",
         nothing_is_left_when_all_is_killed,
     ),
+    (
+        "the_memory_of_processes_is_found",
+        the_memory_of_processes_is_found,
+    ),
     ("nobody_can_be_supervised", nobody_can_be_supervised),
 ];
 
@@ -369,6 +373,27 @@ fn nothing_is_left_when_all_is_killed() {
         kill(supervisor.cast_signed(), libc::SIGKILL);
         assert_ends(guardian);
         running.end();
+    }
+}
+
+/// The clients that exec, fork and die, with the address spaces of `swiommu-mem`.
+fn the_memory_of_processes_is_found() {
+    for (client, argument) in [
+        ("thin", ""),
+        ("fork", ""),
+        ("exec", ""),
+        ("spawn", ""),
+        ("cycles", "400"),
+        ("threads", "100"),
+        ("unmap-mid-call", ""),
+        ("wild-pointers", ""),
+        ("die-in-calls", ""),
+        ("fork-storm", ""),
+        ("exec-storm", ""),
+        ("chaos", "100"),
+    ] {
+        let run = Run::client(client, &[argument]).env("REAL_MEMORY", "1");
+        run.end().assert_clean();
     }
 }
 
