@@ -237,9 +237,9 @@ fn holes() -> Vec<Row> {
 
 /// The start of the first aligned hole of `length` bytes, by trying all gaps.
 fn scan(areas: &BTreeMap<u64, u64>, length: u64) -> Option<IovaRange> {
-    let mut end = 0x1000;
+    let mut end = 0x1000_u64;
     for (&start, &last) in areas {
-        let place = (end as u64).next_multiple_of(length);
+        let place = end.next_multiple_of(length);
         if place + length <= start {
             return IovaRange::from_len(Iova::new(place), length);
         }

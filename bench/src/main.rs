@@ -1,6 +1,13 @@
 //! Prints the speed of swiommu beside its peers. A row is an operation; its goal is measured against a peer of the same run,
 //! or is a figure. Build with `--release`.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures are rounded for people, and the sizes are chosen here"
+)]
+
 mod ioctl;
 mod iova;
 mod memory;

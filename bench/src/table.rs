@@ -75,17 +75,21 @@ impl fmt::Display for Table {
         let width = names.max().unwrap_or(0);
         writeln!(
             f,
-            "{:width$} {:>11} {:>12} {:>11} {:>8} {:>9}  verdict",
-            "operation", "ours", "peer", "", "ratio", "goal"
+            "{:width$} {:>11} {:>12} {:>11} {:>9} {:>10}  verdict",
+            "operation", "ours", "peer", "", "beside it", "goal"
         )?;
         for row in &self.rows {
             write!(f, "{:width$} {:>11}", row.name, figure(row.ours, row.unit))?;
             match &row.peer {
                 Some(peer) => {
                     let theirs = figure(peer.figure, row.unit);
-                    write!(f, " {:>12} {theirs:>11} {:>8.2}", peer.name, peer.ratio)?;
+                    let against = match row.goal {
+                        Goal::Excess(_) => format!("+{}", figure(peer.excess, row.unit)),
+                        _ => format!("{:.2}", peer.ratio),
+                    };
+                    write!(f, " {:>12} {theirs:>11} {against:>9}", peer.name)?;
                 }
-                None => write!(f, " {:>12} {:>11} {:>8}", "", "", "")?,
+                None => write!(f, " {:>12} {:>11} {:>9}", "", "", "")?,
             }
             let goal = match row.goal {
                 Goal::Ratio(goal) => format!("≤ {goal:.2}x"),
@@ -98,7 +102,7 @@ impl fmt::Display for Table {
                 Some(false) => "MISSED",
                 None => "",
             };
-            writeln!(f, " {goal:>9}  {verdict}")?;
+            writeln!(f, " {goal:>10}  {verdict}")?;
         }
         let verdicts: Vec<bool> = self.rows.iter().filter_map(Row::verdict).collect();
         let met = verdicts.iter().filter(|&&met| met).count();

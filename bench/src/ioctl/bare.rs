@@ -158,7 +158,7 @@ impl Listener {
 pub(crate) fn system_calls(work: impl FnOnce(&dyn Fn()) + Send) -> anyhow::Result<u64> {
     // The filtered thread cannot wake anybody before we have its descriptor, so that we look until it is there.
     let installed = Mutex::new(None);
-    let counted = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             let listener = Listener::install(&Traps::All.program());
             let failed = listener.is_err();
@@ -179,8 +179,7 @@ pub(crate) fn system_calls(work: impl FnOnce(&dyn Fn()) + Send) -> anyhow::Resul
             }
         };
         Ok(count(&listener))
-    });
-    counted
+    })
 }
 
 /// Lets all calls continue, to the last. Returns how many there are between two marks.

@@ -45,7 +45,10 @@ mod tests {
             subject: "huge pages",
             found: "none".to_owned(),
             verdict: Verdict::Limited,
-            advice: Some(Advice { cost: "some tests are skipped", remedy: "reserve some" }),
+            advice: Some(Advice {
+                cost: "some tests are skipped",
+                remedy: "reserve some",
+            }),
         };
         let text = described(&finding);
         assert!(text.starts_with("limited  huge pages: none\n"), "{text}");

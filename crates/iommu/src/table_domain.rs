@@ -96,7 +96,11 @@ impl<F: Format> PagingDomain for TableDomain<F> {
             prot,
             leaves,
         } = *mapping;
-        if let Some(replaced) = self.table.map_runs(iova, memory, prot, leaves)?.replaced() {
+        let mapped = match *memory {
+            [run] => self.table.map(iova, run, prot, leaves),
+            _ => self.table.map_runs(iova, memory, prot, leaves),
+        };
+        if let Some(replaced) = mapped?.replaced() {
             self.settle(replaced);
         }
         if Fault::DropLeaf.is_on()

@@ -147,7 +147,7 @@ impl Context {
     ) -> Result<Iova, Error> {
         let shared = self.state.objects.get::<Ioas>(source)?.share(start, len)?;
         let target = self.state.objects.get::<Ioas>(target)?;
-        target.map_shared(&shared, len, placement, prot)
+        target.map_shared(shared, len, placement, prot)
     }
 
     /// The IOVA that {low 32 bits: number of an area, high 32 bits: offset} names; 0 for an area that is not there.

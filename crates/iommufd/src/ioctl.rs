@@ -10,6 +10,7 @@ mod viommu;
 
 use std::sync::Arc;
 
+use call::LARGEST_STRUCT;
 pub use call::{Call, Outcome};
 use swiommu_abi::command::{Command, CommandSet, Route, classify};
 use swiommu_abi::{
@@ -34,13 +35,20 @@ pub(crate) fn ioctl(
     let at = arg.pointer();
     match classify(request, commands) {
         Route::Command(command) => {
-            let size = read_size(caller, at)?;
+            let mut room = [0; LARGEST_STRUCT];
+            let room = room.get_mut(..command.full_size).unwrap_or_default();
+            let head = read_head(caller, at, room);
+            let size = match head.first_chunk() {
+                Some(size) => u32::from_ne_bytes(*size),
+                None => read_size(caller, at)?,
+            };
             run(
                 &Call {
                     context,
                     caller,
                     at,
                     size,
+                    head,
                 },
                 command,
             )
@@ -51,6 +59,15 @@ pub(crate) fn ioctl(
         }
         Route::VfioCompat(command) => Ok(vfio::ioctl(context, caller, command.request, arg)?),
         Route::Unknown => Err(Error::NoSuchIoctl(request).into()),
+    }
+}
+
+/// As much of the client's struct as the command knows, or nothing when that cannot be read: a shorter one may end where the
+/// client's memory does.
+fn read_head<'a>(caller: &dyn Caller, at: Hva, room: &'a mut [u8]) -> &'a [u8] {
+    match caller.space().read(at, room) {
+        Ok(()) => room,
+        Err(_) => &[],
     }
 }
 

@@ -56,7 +56,10 @@ impl Machine {
     /// # Errors
     /// When the host does not give the address space for its physical memory.
     pub fn new(description: &Description) -> io::Result<Self> {
-        let memory = PhysicalMemory::new(Config { memlock: description.memlock, ..Config::default() })?;
+        let memory = PhysicalMemory::new(Config {
+            memlock: description.memlock,
+            ..Config::default()
+        })?;
         let selftest = Selftest::new(&memory, &Epochs::new());
         let contexts = Arc::new(Contexts::default());
         let mut paths = Paths::new();

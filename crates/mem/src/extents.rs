@@ -117,6 +117,18 @@ impl<V: Value> ExtentMap<V> {
         })
     }
 
+    /// Calls `act` with each piece of `range` as [`cover`](Self::cover) yields it. Quicker for the common case of one piece.
+    pub(crate) fn try_each<E>(
+        &self,
+        range: RangeInclusive<u64>,
+        mut act: impl FnMut(Piece<V>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.single(*range.start(), *range.end()) {
+            Some(piece) => act(piece),
+            None => self.cover(range).try_for_each(act),
+        }
+    }
+
     /// Replaces the value of every piece of `range`, gaps included.
     pub(crate) fn update(
         &mut self,
@@ -124,10 +136,13 @@ impl<V: Value> ExtentMap<V> {
         mut new_value: impl FnMut(Piece<V>) -> Option<V>,
     ) {
         let (first, last) = range.clone().into_inner();
-        if let Some(piece) = self.single(first, last) {
-            match (piece.value, new_value(piece)) {
+        let below = self.below(last);
+        let found = below.filter(|below| below.last >= first);
+        if found.is_none_or(|found| (found.first, found.last) == (first, last)) {
+            let value = found.map(|found| found.value);
+            match (value, new_value(Piece { first, last, value })) {
                 (None, None) => {}
-                (None, Some(value)) => self.fill(Extent { first, last, value }),
+                (None, Some(value)) => self.fill(Extent { first, last, value }, below),
                 (Some(_), None) => self.remove(first),
                 (Some(_), Some(value)) => self.replace(Extent { first, last, value }),
             }
@@ -149,42 +164,41 @@ impl<V: Value> ExtentMap<V> {
         self.put_tree(tree);
     }
 
-    /// The range as one piece, if it is exactly one extent or lies in a gap.
-    fn single(&self, first: u64, last: u64) -> Option<Piece<V>> {
-        let below = match self {
+    /// The last extent that starts at or below `last`.
+    fn below(&self, last: u64) -> Option<Extent<V>> {
+        match self {
             Self::One(one) => Some(*one).filter(|one| one.first <= last),
             Self::Many(None) => None,
             Self::Many(Some(tree)) => tree.range(..=last).next_back().map(as_extent),
-        };
-        let value = match below {
-            Some(found) if found.last >= first => {
-                if (found.first, found.last) != (first, last) {
-                    return None;
-                }
-                Some(found.value)
-            }
-            _ => None,
-        };
+        }
+    }
+
+    /// The range as one piece, if it lies in one extent or in a gap.
+    fn single(&self, first: u64, last: u64) -> Option<Piece<V>> {
+        let found = self.below(last).filter(|below| below.last >= first);
+        if found.is_some_and(|found| first < found.first || found.last < last) {
+            return None;
+        }
+        let value = found.map(|found| found.clip(first, last).value);
         Some(Piece { first, last, value })
     }
 
-    /// Adds an extent in a gap.
-    fn fill(&mut self, mut new: Extent<V>) {
+    /// Adds an extent in the gap after the extent `below`.
+    fn fill(&mut self, mut new: Extent<V>, below: Option<Extent<V>>) {
         if self.is_empty() {
             *self = Self::One(new);
             return;
         }
         let mut tree = self.take_tree();
-        let end = new.last.saturating_add(1);
-        let mut neighbour = tree.range(..=end).next_back().map(as_extent);
-        if let Some(after) = neighbour.filter(|after| after.first > new.first) {
-            if new.is_continued_by(&after) {
-                tree.remove(&after.first);
-                new.last = after.last;
-            }
-            neighbour = tree.range(..new.first).next_back().map(as_extent);
+        let after = new.last.checked_add(1);
+        if let Some((first, &(last, value))) =
+            after.and_then(|first| Some((first, tree.get(&first)?)))
+            && new.is_continued_by(&Extent { first, last, value })
+        {
+            tree.remove(&first);
+            new.last = last;
         }
-        if let Some(before) = neighbour.filter(|before| before.is_continued_by(&new)) {
+        if let Some(before) = below.filter(|before| before.is_continued_by(&new)) {
             new = Extent {
                 last: new.last,
                 ..before

@@ -1,13 +1,17 @@
 //! Mapping: what is asked, and in which steps it is done.
 
-use swiommu_addr::{Iova, IovaRange, PaRange, PageSizes};
+use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSize, PageSizes};
 
 use crate::fill::Fill;
+use crate::geometry::{item_log2, leaf_level};
 use crate::layout::Layout;
 use crate::plan::Needs;
 use crate::reserve::Reserve;
+use crate::slots::{position, write_series};
 use crate::straight::Landing;
-use crate::{Error, Format, Mapped, OutOfMemory, PageTable, Prot, TableMemory, Unmapped};
+use crate::{
+    Error, Format, LeafSlots, Mapped, OutOfMemory, PageTable, Prot, TableMemory, Unmapped,
+};
 
 impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// Maps `iova` and what follows to one range of physical memory: [`map_runs`](Self::map_runs) with a single run.
@@ -71,30 +75,66 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         ))
     }
 
-    /// Does the smallest map: one leaf that takes one entry, in a table that exists. `false` says only that it is not one.
+    /// Does the smallest map: one leaf, in a table that exists. `false` says only that it is not one.
     #[inline]
     fn map_one_leaf(&self, iova: Iova, run: PaRange, prot: Prot, sizes: PageSizes) -> bool {
         let mask = run.len_minus_one();
         let range = IovaRange::new(iova, Iova::new(iova.get() | mask));
         let span = range.and_then(|range| self.span(range).ok());
-        let Some(Landing {
-            node, index, entry, ..
-        }) = span.and_then(|span| self.land(span.first))
-        else {
+        let Some(landing) = span.and_then(|span| self.land(span.first)) else {
             return false;
         };
-        let size = F::item_size(node.level);
-        let fits = mask == size.mask()
-            && (iova.get() | run.start().get()) & mask == 0
+        let Landing {
+            node, index, entry, ..
+        } = landing;
+        let fits = (iova.get() | run.start().get()) & mask == 0
             && run.last().get() >> self.format().output_bits() == 0
-            && self.page_sizes().intersection(sizes).contains(size)
             && self.format().is_absent(entry);
         let Some(attributes) = self.format().attributes(prot).filter(|_| fits) else {
             return false;
         };
+        let sizes = self.page_sizes().intersection(sizes);
+        let size = F::item_size(node.level);
+        if mask != size.mask() {
+            return self.map_one_long_leaf(landing, run, attributes, sizes);
+        }
+        if sizes.contains(size) {
+            let bits = self.format().leaf(size, node.level, attributes);
+            node.slots
+                .publish(index, bits | self.format().address(run.start()));
+        }
+        sizes.contains(size)
+    }
+
+    /// The same for a leaf that takes several entries. The addresses are aligned to the length of the run.
+    fn map_one_long_leaf(
+        &self,
+        Landing { node, index, .. }: Landing<'_>,
+        run: PaRange,
+        attributes: u64,
+        sizes: PageSizes,
+    ) -> bool {
+        let Some(size) = run.len().and_then(PageSize::from_bytes) else {
+            return false;
+        };
+        let item = item_log2::<F>(node.level);
+        if !sizes.contains(size) || leaf_level::<F>(size) != node.level {
+            return false;
+        }
+        let end = index + (1 << (u32::from(size.log2()) - item));
+        let Some(slots) = node.slots.0.get(index..end) else {
+            return false;
+        };
+        if position(slots, |entry| !self.format().is_absent(entry)).is_some() {
+            return false;
+        }
+        let step = match F::SLOTS {
+            LeafSlots::Identical => 0,
+            LeafSlots::OwnAddress => 1 << item,
+        };
         let bits = self.format().leaf(size, node.level, attributes);
-        node.slots
-            .publish(index, bits | self.format().address(run.start()));
+        let entry = move |pa| bits | self.format().address(Pa::new(pa));
+        write_series(slots, run.start().get(), step, entry);
         true
     }
 

@@ -72,7 +72,8 @@ impl Fault {
     #[cfg(sabotage)]
     pub fn is_on(self) -> bool {
         extern crate std;
-        static CHOSEN: std::sync::OnceLock<Option<std::string::String>> = std::sync::OnceLock::new();
+        static CHOSEN: std::sync::OnceLock<Option<std::string::String>> =
+            std::sync::OnceLock::new();
         let chosen = CHOSEN.get_or_init(|| std::env::var("SWIOMMU_SABOTAGE").ok());
         chosen.as_deref() == Some(self.name())
     }

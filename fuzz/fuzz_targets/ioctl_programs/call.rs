@@ -8,9 +8,10 @@ use swiommu_abi::UapiStruct;
 use swiommu_abi::hw_info::{IOMMU_GET_HW_INFO, IommuHwInfo};
 use swiommu_abi::hwpt::{IOMMU_HWPT_ALLOC, IommuHwptAlloc};
 use swiommu_abi::ioas::{
-    IOMMU_IOAS_ALLOC, IOMMU_IOAS_ALLOW_IOVAS, IOMMU_IOAS_CHANGE_PROCESS, IOMMU_IOAS_COPY, IOMMU_IOAS_IOVA_RANGES,
-    IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP, IommuIoasAlloc, IommuIoasAllowIovas, IommuIoasChangeProcess,
-    IommuIoasCopy, IommuIoasIovaRanges, IommuIoasMap, IommuIoasMapFile, IommuIoasUnmap, IommuIovaRange,
+    IOMMU_IOAS_ALLOC, IOMMU_IOAS_ALLOW_IOVAS, IOMMU_IOAS_CHANGE_PROCESS, IOMMU_IOAS_COPY,
+    IOMMU_IOAS_IOVA_RANGES, IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP, IommuIoasAlloc,
+    IommuIoasAllowIovas, IommuIoasChangeProcess, IommuIoasCopy, IommuIoasIovaRanges, IommuIoasMap,
+    IommuIoasMapFile, IommuIoasUnmap, IommuIovaRange,
 };
 use swiommu_abi::mock::IOMMU_HWPT_DATA_SELFTEST;
 use swiommu_abi::object::{IOMMU_DESTROY, IommuDestroy};
@@ -30,26 +31,95 @@ use crate::operands::{At, Below, Kind, Len, Memory, Pick, Span};
 /// A call. Fields are those of the struct, with numbers that meet each other.
 #[derive(Debug)]
 pub enum Call {
-    Raw { request: Request, size: Option<Below<80>>, bytes: [u8; 72] },
-    Destroy { id: Pick },
+    Raw {
+        request: Request,
+        size: Option<Below<80>>,
+        bytes: [u8; 72],
+    },
+    Destroy {
+        id: Pick,
+    },
     IoasAlloc,
-    IovaRanges { ioas: Pick, room: Below<6>, into: Memory },
-    AllowIovas { ioas: Pick, ranges: [Option<(At, Len)>; 3] },
-    Map { ioas: Pick, flags: MapFlags, from: Memory, len: Len, at: At },
-    MapFile { ioas: Pick, flags: MapFlags, fd: FileOf, start: Len, len: Len, at: At },
-    Copy { flags: MapFlags, by_number: bool, target: Pick, source: Pick, from: Span, to: At },
-    Unmap { ioas: Pick, span: Span },
-    UnmapAll { ioas: Pick },
-    Option { option: Below<3>, op: Below<3>, id: Pick, value: Below<3> },
-    VfioIoas { op: Below<4>, ioas: Pick },
-    HwptAlloc { flags: Below<16>, device: Pick, on: Pick, data: Option<HwptData>, fault: Pick },
-    HwInfo { device: Pick, len: Below<20>, into: Memory },
+    IovaRanges {
+        ioas: Pick,
+        room: Below<6>,
+        into: Memory,
+    },
+    AllowIovas {
+        ioas: Pick,
+        ranges: [Option<(At, Len)>; 3],
+    },
+    Map {
+        ioas: Pick,
+        flags: MapFlags,
+        from: Memory,
+        len: Len,
+        at: At,
+    },
+    MapFile {
+        ioas: Pick,
+        flags: MapFlags,
+        fd: FileOf,
+        start: Len,
+        len: Len,
+        at: At,
+    },
+    Copy {
+        flags: MapFlags,
+        by_number: bool,
+        target: Pick,
+        source: Pick,
+        from: Span,
+        to: At,
+    },
+    Unmap {
+        ioas: Pick,
+        span: Span,
+    },
+    UnmapAll {
+        ioas: Pick,
+    },
+    Option {
+        option: Below<3>,
+        op: Below<3>,
+        id: Pick,
+        value: Below<3>,
+    },
+    VfioIoas {
+        op: Below<4>,
+        ioas: Pick,
+    },
+    HwptAlloc {
+        flags: Below<16>,
+        device: Pick,
+        on: Pick,
+        data: Option<HwptData>,
+        fault: Pick,
+    },
+    HwInfo {
+        device: Pick,
+        len: Below<20>,
+        into: Memory,
+    },
     ChangeProcess,
-    VfioExtension { extension: Below<12> },
-    VfioSet { kind: Below<4> },
-    VfioInfo { argsz: Below<160> },
-    VfioMap { flags: Below<4>, from: Memory, len: Len, at: At },
-    VfioUnmap { span: Span },
+    VfioExtension {
+        extension: Below<12>,
+    },
+    VfioSet {
+        kind: Below<4>,
+    },
+    VfioInfo {
+        argsz: Below<160>,
+    },
+    VfioMap {
+        flags: Below<4>,
+        from: Memory,
+        len: Len,
+        at: At,
+    },
+    VfioUnmap {
+        span: Span,
+    },
     VfioUnmapAll,
     Guest(Guest),
     Test(Test),
@@ -61,19 +131,55 @@ impl<'a> Arbitrary<'a> for Call {
             ($name:ident { $($field:ident),* }) => { Self::$name { $($field: Arbitrary::arbitrary(u)?),* } };
         }
         Ok(match u8::arbitrary(u)? {
-            0..=31 => call!(Map { ioas, flags, from, len, at }),
-            32..=47 => call!(MapFile { ioas, flags, fd, start, len, at }),
-            48..=71 => call!(Copy { flags, by_number, target, source, from, to }),
+            0..=31 => call!(Map {
+                ioas,
+                flags,
+                from,
+                len,
+                at
+            }),
+            32..=47 => call!(MapFile {
+                ioas,
+                flags,
+                fd,
+                start,
+                len,
+                at
+            }),
+            48..=71 => call!(Copy {
+                flags,
+                by_number,
+                target,
+                source,
+                from,
+                to
+            }),
             72..=90 => call!(Unmap { ioas, span }),
             91..=93 => call!(UnmapAll { ioas }),
             94..=103 => Self::IoasAlloc,
             104..=113 => call!(Destroy { id }),
-            114..=126 => call!(HwptAlloc { flags, device, on, data, fault }),
+            114..=126 => call!(HwptAlloc {
+                flags,
+                device,
+                on,
+                data,
+                fault
+            }),
             127..=146 => Self::Guest(Arbitrary::arbitrary(u)?),
             147..=209 => Self::Test(Arbitrary::arbitrary(u)?),
-            210..=214 => call!(Option { option, op, id, value }),
+            210..=214 => call!(Option {
+                option,
+                op,
+                id,
+                value
+            }),
             215..=219 => call!(VfioIoas { op, ioas }),
-            220..=224 => call!(VfioMap { flags, from, len, at }),
+            220..=224 => call!(VfioMap {
+                flags,
+                from,
+                len,
+                at
+            }),
             225..=229 => call!(VfioUnmap { span }),
             230 => Self::VfioUnmapAll,
             231..=233 => call!(VfioSet { kind }),
@@ -83,7 +189,11 @@ impl<'a> Arbitrary<'a> for Call {
             241..=242 => call!(IovaRanges { ioas, room, into }),
             243..=244 => call!(HwInfo { device, len, into }),
             245..=248 => Self::ChangeProcess,
-            249.. => call!(Raw { request, size, bytes }),
+            249.. => call!(Raw {
+                request,
+                size,
+                bytes
+            }),
         })
     }
 }
@@ -136,7 +246,10 @@ impl<'a> Arbitrary<'a> for HwptData {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let byte = u32::from(u8::arbitrary(u)?);
         let len = if byte < 240 { 8 } else { byte % 12 };
-        Ok(Self { len, pagetable: byte % 7 % 3 })
+        Ok(Self {
+            len,
+            pagetable: byte % 7 % 3,
+        })
     }
 }
 
@@ -172,17 +285,28 @@ pub trait Situation {
 }
 
 fn of(request: u32, argument: impl UapiStruct) -> Encoded {
-    Encoded { request, argument: Argument::Struct(argument.as_bytes().to_vec()), data: Vec::new() }
+    Encoded {
+        request,
+        argument: Argument::Struct(argument.as_bytes().to_vec()),
+        data: Vec::new(),
+    }
 }
 
 fn number(request: u32, number: u32) -> Encoded {
-    Encoded { request, argument: Argument::Number(number.into()), data: Vec::new() }
+    Encoded {
+        request,
+        argument: Argument::Number(number.into()),
+        data: Vec::new(),
+    }
 }
 
 /// With the flag for it, an area is named by number: {low 32 bits: the number, high 32 bits: an offset}.
 fn named(by_number: bool, iova: u64) -> (u32, u64) {
     if by_number {
-        (MockFlagsAccess::SYZ.bits(), iova >> 12 & 3 | (iova & 0xffff) << 32)
+        (
+            MockFlagsAccess::SYZ.bits(),
+            iova >> 12 & 3 | (iova & 0xffff) << 32,
+        )
     } else {
         (0, iova)
     }
@@ -196,7 +320,11 @@ impl Call {
     pub fn encode(&self, now: &impl Situation) -> Encoded {
         let ioas = |pick| now.object(Kind::Ioas, pick);
         match *self {
-            Self::Raw { request, size, mut bytes } => {
+            Self::Raw {
+                request,
+                size,
+                mut bytes,
+            } => {
                 if let Some(size) = size {
                     bytes[..4].copy_from_slice(&size.0.to_ne_bytes());
                 }
@@ -204,17 +332,31 @@ impl Call {
                     Request::Ours(nr) => 0x3b00 | u32::from(nr),
                     Request::Any(request) => request,
                 };
-                Encoded { request, argument: Argument::Struct(bytes.to_vec()), data: Vec::new() }
+                Encoded {
+                    request,
+                    argument: Argument::Struct(bytes.to_vec()),
+                    data: Vec::new(),
+                }
             }
             Self::Destroy { id } => of(
                 IOMMU_DESTROY,
-                IommuDestroy { size: IommuDestroy::SIZE, id: now.object(Kind::Any, id) },
+                IommuDestroy {
+                    size: IommuDestroy::SIZE,
+                    id: now.object(Kind::Any, id),
+                },
             ),
             Self::IoasAlloc => of(
                 IOMMU_IOAS_ALLOC,
-                IommuIoasAlloc { size: IommuIoasAlloc::SIZE, ..Default::default() },
+                IommuIoasAlloc {
+                    size: IommuIoasAlloc::SIZE,
+                    ..Default::default()
+                },
             ),
-            Self::IovaRanges { ioas: pick, room, into } => of(
+            Self::IovaRanges {
+                ioas: pick,
+                room,
+                into,
+            } => of(
                 IOMMU_IOAS_IOVA_RANGES,
                 IommuIoasIovaRanges {
                     size: IommuIoasIovaRanges::SIZE,
@@ -225,7 +367,13 @@ impl Call {
                 },
             ),
             Self::AllowIovas { ioas: pick, ranges } => allow_iovas(now, ioas(pick), ranges),
-            Self::Map { ioas: pick, flags, from, len, at } => of(
+            Self::Map {
+                ioas: pick,
+                flags,
+                from,
+                len,
+                at,
+            } => of(
                 IOMMU_IOAS_MAP,
                 IommuIoasMap {
                     size: IommuIoasMap::SIZE,
@@ -237,7 +385,14 @@ impl Call {
                     ..Default::default()
                 },
             ),
-            Self::MapFile { ioas: pick, flags, fd, start, len, at } => of(
+            Self::MapFile {
+                ioas: pick,
+                flags,
+                fd,
+                start,
+                len,
+                at,
+            } => of(
                 IOMMU_IOAS_MAP_FILE,
                 IommuIoasMapFile {
                     size: IommuIoasMapFile::SIZE,
@@ -252,7 +407,14 @@ impl Call {
                     iova: at.0,
                 },
             ),
-            Self::Copy { flags, by_number, target, source, from, to } => {
+            Self::Copy {
+                flags,
+                by_number,
+                target,
+                source,
+                from,
+                to,
+            } => {
                 let source = ioas(source);
                 let (start, length) = now.span(Some(source), from);
                 let (by_number, src_iova) = named(by_number, start);
@@ -274,7 +436,12 @@ impl Call {
                 unmap(ioas(pick), iova, length)
             }
             Self::UnmapAll { ioas: pick } => unmap(ioas(pick), 0, u64::MAX),
-            Self::Option { option, op, id, value } => of(
+            Self::Option {
+                option,
+                op,
+                id,
+                value,
+            } => of(
                 IOMMU_OPTION,
                 IommuOption {
                     size: IommuOption::SIZE,
@@ -294,7 +461,13 @@ impl Call {
                     ..Default::default()
                 },
             ),
-            Self::HwptAlloc { flags, device, on, data, fault } => {
+            Self::HwptAlloc {
+                flags,
+                device,
+                on,
+                data,
+                fault,
+            } => {
                 let cmd = IommuHwptAlloc {
                     size: IommuHwptAlloc::SIZE,
                     flags: flags.0,
@@ -307,7 +480,10 @@ impl Call {
                     ..Default::default()
                 };
                 let data = data.map(|data| [0, data.pagetable].as_bytes().to_vec());
-                Encoded { data: data.unwrap_or_default(), ..of(IOMMU_HWPT_ALLOC, cmd) }
+                Encoded {
+                    data: data.unwrap_or_default(),
+                    ..of(IOMMU_HWPT_ALLOC, cmd)
+                }
             }
             Self::HwInfo { device, len, into } => of(
                 IOMMU_GET_HW_INFO,
@@ -321,15 +497,26 @@ impl Call {
             ),
             Self::ChangeProcess => of(
                 IOMMU_IOAS_CHANGE_PROCESS,
-                IommuIoasChangeProcess { size: IommuIoasChangeProcess::SIZE, ..Default::default() },
+                IommuIoasChangeProcess {
+                    size: IommuIoasChangeProcess::SIZE,
+                    ..Default::default()
+                },
             ),
             Self::VfioExtension { extension } => number(VFIO_CHECK_EXTENSION, extension.0),
             Self::VfioSet { kind } => number(VFIO_SET_IOMMU, kind.0),
             Self::VfioInfo { argsz } => of(
                 VFIO_IOMMU_GET_INFO,
-                VfioIommuType1Info { argsz: argsz.0, ..Default::default() },
+                VfioIommuType1Info {
+                    argsz: argsz.0,
+                    ..Default::default()
+                },
             ),
-            Self::VfioMap { flags, from, len, at } => of(
+            Self::VfioMap {
+                flags,
+                from,
+                len,
+                at,
+            } => of(
                 VFIO_IOMMU_MAP_DMA,
                 VfioIommuType1DmaMap {
                     argsz: VfioIommuType1DmaMap::SIZE,
@@ -354,7 +541,10 @@ fn allow_iovas(now: &impl Situation, ioas: u32, ranges: [Option<(At, Len)>; 3]) 
     let ranges: Vec<IommuIovaRange> = ranges
         .into_iter()
         .flatten()
-        .map(|(at, len)| IommuIovaRange { start: at.0, last: at.0.wrapping_add(len.0).wrapping_sub(1) })
+        .map(|(at, len)| IommuIovaRange {
+            start: at.0,
+            last: at.0.wrapping_add(len.0).wrapping_sub(1),
+        })
         .collect();
     let cmd = IommuIoasAllowIovas {
         size: IommuIoasAllowIovas::SIZE,
@@ -363,15 +553,34 @@ fn allow_iovas(now: &impl Situation, ioas: u32, ranges: [Option<(At, Len)>; 3]) 
         allowed_iovas: now.data(),
         ..Default::default()
     };
-    Encoded { data: ranges.as_bytes().to_vec(), ..of(IOMMU_IOAS_ALLOW_IOVAS, cmd) }
+    Encoded {
+        data: ranges.as_bytes().to_vec(),
+        ..of(IOMMU_IOAS_ALLOW_IOVAS, cmd)
+    }
 }
 
 fn unmap(ioas: u32, iova: u64, length: u64) -> Encoded {
     let size = IommuIoasUnmap::SIZE;
-    of(IOMMU_IOAS_UNMAP, IommuIoasUnmap { size, ioas_id: ioas, iova, length })
+    of(
+        IOMMU_IOAS_UNMAP,
+        IommuIoasUnmap {
+            size,
+            ioas_id: ioas,
+            iova,
+            length,
+        },
+    )
 }
 
 fn vfio_unmap(flags: u32, iova: u64, size: u64) -> Encoded {
     let argsz = VfioIommuType1DmaUnmap::SIZE;
-    of(VFIO_IOMMU_UNMAP_DMA, VfioIommuType1DmaUnmap { argsz, flags, iova, size })
+    of(
+        VFIO_IOMMU_UNMAP_DMA,
+        VfioIommuType1DmaUnmap {
+            argsz,
+            flags,
+            iova,
+            size,
+        },
+    )
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use swiommu_abi::ioas::{
-    IOMMU_IOAS_COPY, IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP, IommuIoasCopy, IommuIoasMap,
-    IommuIoasMapFile, IommuIoasUnmap,
+    IOMMU_IOAS_COPY, IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP, IommuIoasCopy,
+    IommuIoasMap, IommuIoasMapFile, IommuIoasUnmap,
 };
 use swiommu_abi::test_cmd::IOMMU_TEST_CMD;
 use swiommu_abi::vfio::container::{
@@ -70,8 +70,14 @@ impl Ranges {
     }
 
     fn add(&mut self, first: u64, len: u64) {
-        let last = first.checked_add(len - 1).expect("a mapping passed the end");
-        let overlap = self.0.range(..=last).next_back().filter(|&(_, &other)| other >= first);
+        let last = first
+            .checked_add(len - 1)
+            .expect("a mapping passed the end");
+        let overlap = self
+            .0
+            .range(..=last)
+            .next_back()
+            .filter(|&(_, &other)| other >= first);
         assert_eq!(overlap, None, "{first:#x}..={last:#x} was mapped twice");
         self.0.insert(first, last);
     }
@@ -98,29 +104,48 @@ impl Ranges {
     }
 
     fn bytes(&self) -> u128 {
-        self.0.iter().map(|(first, last)| u128::from(last - first) + 1).sum()
+        self.0
+            .iter()
+            .map(|(first, last)| u128::from(last - first) + 1)
+            .sum()
     }
 }
 
 impl Ledger {
     pub fn new(host: &Host) -> Self {
-        Self { memory: host.memory().clone(), contexts: Vec::new() }
+        Self {
+            memory: host.memory().clone(),
+            contexts: Vec::new(),
+        }
     }
 
     pub fn track(&mut self, context: &Arc<Context>) {
         let context = Arc::downgrade(context);
-        self.contexts.push(Tracked { context, ioases: BTreeMap::new() });
+        self.contexts.push(Tracked {
+            context,
+            ioases: BTreeMap::new(),
+        });
     }
 
     pub fn snapshot(&self, members: &[Member]) -> Snapshot {
-        let contexts = self.contexts.iter().filter_map(|tracked| tracked.context.upgrade());
+        let contexts = self
+            .contexts
+            .iter()
+            .filter_map(|tracked| tracked.context.upgrade());
         Snapshot {
             graphs: contexts.map(|context| context.graph()).collect(),
             pinned: self.memory.pinned_pages(),
-            charged: USERS.map(|user| self.memory.accounts().charged(user)).to_vec(),
+            charged: USERS
+                .map(|user| self.memory.accounts().charged(user))
+                .to_vec(),
             locked: members
                 .iter()
-                .map(|member| (member.space().locked().pinned(), member.space().locked().locked()))
+                .map(|member| {
+                    (
+                        member.space().locked().pinned(),
+                        member.space().locked().locked(),
+                    )
+                })
                 .collect(),
         }
     }
@@ -128,15 +153,26 @@ impl Ledger {
     /// First and last IOVA of what was mapped in an IOAS, or in any.
     pub fn mapped(&self, context: &Arc<Context>, ioas: Option<ObjectId>) -> Vec<(u64, u64)> {
         let this = Arc::downgrade(context);
-        let tracked = self.contexts.iter().filter(|tracked| tracked.context.ptr_eq(&this));
+        let tracked = self
+            .contexts
+            .iter()
+            .filter(|tracked| tracked.context.ptr_eq(&this));
         let ioases = tracked.flat_map(|tracked| &tracked.ioases);
         let wanted = ioases.filter(|(id, _)| ioas.is_none_or(|ioas| ioas == **id));
         let ranges = wanted.filter_map(|(_, ranges)| ranges.as_ref());
-        ranges.flat_map(|ranges| ranges.0.iter().map(|(&first, &last)| (first, last))).collect()
+        ranges
+            .flat_map(|ranges| ranges.0.iter().map(|(&first, &last)| (first, last)))
+            .collect()
     }
 
     /// Notes what a call did.
-    pub fn observe(&mut self, question: &Question<'_>, answer: &Answer, before: &Snapshot, members: &[Member]) {
+    pub fn observe(
+        &mut self,
+        question: &Question<'_>,
+        answer: &Answer,
+        before: &Snapshot,
+        members: &[Member],
+    ) {
         let unmaps = matches!(question.request, IOMMU_IOAS_UNMAP | VFIO_IOMMU_UNMAP_DMA);
         // Such a call may have done its work, and failed to say so.
         let untold = answer.result == Err(Errno::EFAULT)
@@ -147,11 +183,19 @@ impl Ledger {
             );
         if answer.result.is_err() && !unmaps && !untold {
             let after = self.snapshot(members);
-            assert_eq!(*before, after, "request {:#x} failed, and changed something", question.request);
+            assert_eq!(
+                *before, after,
+                "request {:#x} failed, and changed something",
+                question.request
+            );
         }
         let context = question.context;
         let this = Arc::downgrade(context);
-        let Some(tracked) = self.contexts.iter_mut().find(|tracked| tracked.context.ptr_eq(&this)) else {
+        let Some(tracked) = self
+            .contexts
+            .iter_mut()
+            .find(|tracked| tracked.context.ptr_eq(&this))
+        else {
             return;
         };
         tracked.reconcile(context);
@@ -164,7 +208,8 @@ impl Ledger {
 
     /// What must hold at any time: page tables have what is mapped and nothing else, and all of it is pinned.
     pub fn check(&mut self, _members: &[Member]) {
-        self.contexts.retain(|tracked| tracked.context.strong_count() > 0);
+        self.contexts
+            .retain(|tracked| tracked.context.strong_count() > 0);
         for tracked in &self.contexts {
             if let Some(context) = tracked.context.upgrade() {
                 tracked.check(&context, &self.memory);
@@ -175,16 +220,31 @@ impl Ledger {
     /// What must hold when no file is open.
     pub fn assert_empty(&mut self, members: &[Member]) {
         for tracked in &self.contexts {
-            assert!(tracked.context.upgrade().is_none(), "a context outlived its files");
+            assert!(
+                tracked.context.upgrade().is_none(),
+                "a context outlived its files"
+            );
         }
         assert_eq!(self.memory.pinned_pages(), 0, "pages are still pinned");
-        assert_eq!(self.memory.table_bytes(), 0, "page tables are still allocated");
+        assert_eq!(
+            self.memory.table_bytes(),
+            0,
+            "page tables are still allocated"
+        );
         for user in USERS {
-            assert_eq!(self.memory.accounts().charged(user), 0, "{user:?} is still charged");
+            assert_eq!(
+                self.memory.accounts().charged(user),
+                0,
+                "{user:?} is still charged"
+            );
         }
         for member in members {
             let locked = member.space().locked();
-            assert_eq!((locked.pinned(), locked.locked()), (0, 0), "VmPin and VmLck");
+            assert_eq!(
+                (locked.pinned(), locked.locked()),
+                (0, 0),
+                "VmPin and VmLck"
+            );
         }
     }
 }
@@ -195,7 +255,9 @@ impl Tracked {
         let ioases: Vec<ObjectId> = ioases(&context.graph()).map(|(id, _)| id).collect();
         self.ioases.retain(|id, _| ioases.contains(id));
         for id in ioases {
-            self.ioases.entry(id).or_insert_with(|| Some(Ranges::default()));
+            self.ioases
+                .entry(id)
+                .or_insert_with(|| Some(Ranges::default()));
         }
     }
 
@@ -226,7 +288,12 @@ impl Tracked {
                 let cmd: VfioIommuType1DmaUnmap = get(question.sent);
                 let unmapped = get::<VfioIommuType1DmaUnmap>(&answer.left).size;
                 let len = if cmd.flags == 0 { cmd.size } else { u64::MAX };
-                self.remove(context.vfio_ioas().expect("an IOAS"), cmd.iova, len, unmapped);
+                self.remove(
+                    context.vfio_ioas().expect("an IOAS"),
+                    cmd.iova,
+                    len,
+                    unmapped,
+                );
             }
             _ => {}
         }
@@ -240,15 +307,25 @@ impl Tracked {
 
     fn remove(&mut self, ioas: ObjectId, first: u64, len: u64, unmapped: u64) {
         if let Some(ranges) = self.ioases.get_mut(&ioas).expect("an IOAS") {
-            let removed = ranges.remove(first, first.saturating_add(len.saturating_sub(1)).max(first));
-            assert_eq!(u64::try_from(removed), Ok(unmapped), "the number of bytes unmapped");
+            let removed = ranges.remove(
+                first,
+                first.saturating_add(len.saturating_sub(1)).max(first),
+            );
+            assert_eq!(
+                u64::try_from(removed),
+                Ok(unmapped),
+                "the number of bytes unmapped"
+            );
         }
     }
 
     /// Gives up on IOASes of which it is no longer known what is mapped.
     fn doubt(&mut self, context: &Context) {
         for (id, bytes) in ioases(&context.graph()) {
-            let known = self.ioases.get(&id).and_then(|ranges| Some(ranges.as_ref()?.bytes()));
+            let known = self
+                .ioases
+                .get(&id)
+                .and_then(|ranges| Some(ranges.as_ref()?.bytes()));
             if known != Some(bytes) {
                 self.ioases.insert(id, None);
             }
@@ -268,14 +345,30 @@ impl Tracked {
                 continue;
             };
             for (&first, &last) in &ranges.0 {
-                let around = [first.wrapping_sub(1), first, first + (last - first) / 2, last, last.wrapping_add(1)];
+                let around = [
+                    first.wrapping_sub(1),
+                    first,
+                    first + (last - first) / 2,
+                    last,
+                    last.wrapping_add(1),
+                ];
                 for at in around {
                     let found = domain.iova_to_phys(Iova::new(at));
-                    assert_eq!(found.is_some(), ranges.holds(at), "page table {}: {at:#x}", hwpt.id);
-                    let page = found.and_then(|pa| PaRange::from_len(pa, 1)).map(|pa| pa.align_out(PAGE));
+                    assert_eq!(
+                        found.is_some(),
+                        ranges.holds(at),
+                        "page table {}: {at:#x}",
+                        hwpt.id
+                    );
+                    let page = found
+                        .and_then(|pa| PaRange::from_len(pa, 1))
+                        .map(|pa| pa.align_out(PAGE));
                     if let Some(page) = page {
                         let pins = memory.pin_counts(page);
-                        assert!(pins.iter().all(|pin| pin.objects > 0), "{at:#x} leads to memory that is not pinned");
+                        assert!(
+                            pins.iter().all(|pin| pin.objects > 0),
+                            "{at:#x} leads to memory that is not pinned"
+                        );
                     }
                 }
             }
@@ -297,6 +390,8 @@ fn ioases(graph: &[Node]) -> impl Iterator<Item = (ObjectId, u128)> {
 /// A struct of a call that has read or written it.
 fn get<T: UapiStruct>(bytes: &[u8]) -> T {
     let mut value = T::new_zeroed();
-    value.as_mut_bytes().copy_from_slice(&bytes[..size_of::<T>()]);
+    value
+        .as_mut_bytes()
+        .copy_from_slice(&bytes[..size_of::<T>()]);
     value
 }

@@ -58,7 +58,11 @@ impl Situation for Moment<'_> {
     }
 
     fn object(&self, kind: Kind, pick: Pick) -> u32 {
-        let fitting = || self.objects.iter().filter(|node| kind.admits(node.type_name));
+        let fitting = || {
+            self.objects
+                .iter()
+                .filter(|node| kind.admits(node.type_name))
+        };
         match pick {
             Pick::Number(number) => number,
             Pick::Nth(nth) => {
@@ -77,31 +81,49 @@ impl Situation for Moment<'_> {
             Span::Any(at, len) => (at, len),
             Span::Mapped { nth, skip, len } => {
                 let mapped = self.ledger.mapped(self.context, ioas.map(ObjectId));
-                let Some(&(first, last)) = nth.checked_rem(mapped.len()).and_then(|n| mapped.get(n)) else {
+                let Some(&(first, last)) =
+                    nth.checked_rem(mapped.len()).and_then(|n| mapped.get(n))
+                else {
                     return (skip, len.unwrap_or(PAGE));
                 };
                 let start = first.wrapping_add(skip);
-                (start, len.unwrap_or(last.wrapping_sub(start).wrapping_add(1)))
+                (
+                    start,
+                    len.unwrap_or(last.wrapping_sub(start).wrapping_add(1)),
+                )
             }
         }
     }
 }
 
 impl Member {
-    fn new(host: &Host, user: Uid, capabilities: &[Capability], file: &std::os::fd::OwnedFd) -> Self {
+    fn new(
+        host: &Host,
+        user: Uid,
+        capabilities: &[Capability],
+        file: &std::os::fd::OwnedFd,
+    ) -> Self {
         let process = host.process_with(capabilities).expect("a process");
         let buffer = |len| process.buffer(len).expect("memory");
         let structs = buffer(3 * PAGE);
         let member = Self {
             data: buffer(DATA_PAGES * PAGE),
-            huge: process.buffer_of(HUGE, swiommu_addr::PageSize::SIZE_2M).expect("memory"),
+            huge: process
+                .buffer_of(HUGE, swiommu_addr::PageSize::SIZE_2M)
+                .expect("memory"),
             structs,
             process,
         };
         member.space().set_user(user);
-        member.space().protect(range(member.structs.at(0), PAGE), Protection::Read);
-        member.space().unmap(range(member.structs.at(2 * PAGE), PAGE));
-        member.process.open_native(file.try_clone().expect("a descriptor"));
+        member
+            .space()
+            .protect(range(member.structs.at(0), PAGE), Protection::Read);
+        member
+            .space()
+            .unmap(range(member.structs.at(2 * PAGE), PAGE));
+        member
+            .process
+            .open_native(file.try_clone().expect("a descriptor"));
         let other = std::fs::File::open("/dev/null").expect("/dev/null");
         member.process.open_native(other.into());
         member
@@ -118,7 +140,10 @@ impl Member {
 
     /// A descriptor of a file whose name starts so.
     fn pick(&self, name: &str, pick: Pick) -> Option<FdNumber> {
-        let is_named = |fd: &FdNumber| self.served(*fd).is_some_and(|file| file.name().starts_with(name));
+        let is_named = |fd: &FdNumber| {
+            self.served(*fd)
+                .is_some_and(|file| file.name().starts_with(name))
+        };
         let named: Vec<FdNumber> = (0..MOST_FDS).map(FdNumber).filter(is_named).collect();
         match pick {
             Pick::Number(number) => Some(FdNumber(number.cast_signed())),
@@ -139,7 +164,10 @@ impl Member {
     }
 
     fn install(&self, file: Arc<dyn File>) {
-        let _ = self.process.descriptors().install(file, InstallFlags::CLOEXEC);
+        let _ = self
+            .process
+            .descriptors()
+            .install(file, InstallFlags::CLOEXEC);
     }
 
     /// Puts a struct where a call shall find it.
@@ -154,7 +182,9 @@ impl Member {
         let read_only = range(self.structs.at(0), PAGE);
         self.space().protect(read_only, Protection::ReadWrite);
         for (n, byte) in bytes.iter().enumerate() {
-            let _ = self.space().write(at.wrapping_add(n as u64), std::slice::from_ref(byte));
+            let _ = self
+                .space()
+                .write(at.wrapping_add(n as u64), std::slice::from_ref(byte));
         }
         self.space().protect(read_only, Protection::Read);
         at
@@ -164,7 +194,9 @@ impl Member {
     fn look(&self, at: Hva, len: usize) -> Vec<u8> {
         let byte = |n| {
             let mut byte = 0;
-            let read = self.space().read(at.wrapping_add(n as u64), std::slice::from_mut(&mut byte));
+            let read = self
+                .space()
+                .read(at.wrapping_add(n as u64), std::slice::from_mut(&mut byte));
             read.ok().map(|()| byte)
         };
         (0..len).map_while(byte).collect()
@@ -182,7 +214,12 @@ impl Machine {
             Member::new(&host, Uid(1000), &[SysResource], &file),
             Member::new(&host, Uid(1000), &[], &file),
         ];
-        let mut machine = Self { ledger: Ledger::new(&host), host, members, file };
+        let mut machine = Self {
+            ledger: Ledger::new(&host),
+            host,
+            members,
+            file,
+        };
         machine.open(0);
         if let Some(file) = machine.members[0].pick(IOMMU, Pick::Nth(0)) {
             let file = machine.members[0].served(file).expect("an open file");
@@ -203,17 +240,26 @@ impl Machine {
                 fault: Pick::Nth(0),
             };
             let last = Pick::Nth(setup.devices.into());
-            machine.call(Call::Test(Test::MockDomainFlags { on: Pick::Nth(0), flags: Below(4) }));
+            machine.call(Call::Test(Test::MockDomainFlags {
+                on: Pick::Nth(0),
+                flags: Below(4),
+            }));
             machine.call(for_pasids(last));
             machine.call(for_pasids(last));
             let on = Pick::Number(machine.last_id());
             machine.call(Call::Test(Test::Replace { stdev: last, on }));
         }
         if setup.access {
-            machine.call(Call::Test(Test::CreateAccess { ioas: Pick::Nth(0), flags: Below(1) }));
+            machine.call(Call::Test(Test::CreateAccess {
+                ioas: Pick::Nth(0),
+                flags: Below(1),
+            }));
         }
         if setup.vfio {
-            machine.call(Call::VfioIoas { op: Below(1), ioas: Pick::Nth(0) });
+            machine.call(Call::VfioIoas {
+                op: Below(1),
+                ioas: Pick::Nth(0),
+            });
         }
         machine.call(Call::IoasAlloc);
         machine
@@ -221,21 +267,38 @@ impl Machine {
 
     /// The number of the object that was made last, as long as no number is free below it.
     fn last_id(&self) -> u32 {
-        let context = self.members[0].pick(IOMMU, Pick::Nth(0)).and_then(|fd| self.members[0].served(fd));
+        let context = self.members[0]
+            .pick(IOMMU, Pick::Nth(0))
+            .and_then(|fd| self.members[0].served(fd));
         let objects = context.and_then(context_of).map(|context| context.graph());
-        objects.and_then(|objects| objects.last().map(|node| node.id.0)).unwrap_or(0)
+        objects
+            .and_then(|objects| objects.last().map(|node| node.id.0))
+            .unwrap_or(0)
     }
 
     fn call(&mut self, call: Call) {
         let (fd, place, twist) = (Pick::Nth(0), Place::Writable, None);
-        self.run(&Step { process: 0, action: Action::Ioctl { fd, call, place, twist } });
+        self.run(&Step {
+            process: 0,
+            action: Action::Ioctl {
+                fd,
+                call,
+                place,
+                twist,
+            },
+        });
     }
 
     pub fn run(&mut self, step: &Step) {
         let who = step.process;
         let member = &self.members[who];
         match step.action {
-            Action::Ioctl { fd, ref call, place, twist } => self.ioctl(who, fd, call, place, twist),
+            Action::Ioctl {
+                fd,
+                ref call,
+                place,
+                twist,
+            } => self.ioctl(who, fd, call, place, twist),
             Action::Open => self.open(who),
             Action::Pass { fd, to } => {
                 if let Some(file) = member.served(FdNumber(fd.0.cast_signed())) {
@@ -258,13 +321,23 @@ impl Machine {
             Action::Share { from, at, len } => {
                 let at = Hva::new(member.memory(at));
                 if let Some(range) = HvaRange::from_len(at, len.0) {
-                    let _ = member.space().map_shared(at, self.members[from].space(), range);
+                    let _ = member
+                        .space()
+                        .map_shared(at, self.members[from].space(), range);
                 }
             }
-            Action::Read { fd, at, len } => transfer(member, fd, at, len, |file, caller, range| file.read(caller, range)),
-            Action::Write { fd, at, len } => transfer(member, fd, at, len, |file, caller, range| file.write(caller, range)),
+            Action::Read { fd, at, len } => transfer(member, fd, at, len, |file, caller, range| {
+                file.read(caller, range)
+            }),
+            Action::Write { fd, at, len } => {
+                transfer(member, fd, at, len, |file, caller, range| {
+                    file.write(caller, range)
+                })
+            }
             Action::Limit { pages } => {
-                member.space().set_memlock_limit(pages.map(|pages| u64::from(pages.0) * PAGE));
+                member
+                    .space()
+                    .set_memlock_limit(pages.map(|pages| u64::from(pages.0) * PAGE));
             }
             Action::Truncate { len } => {
                 let _ = ftruncate(&self.file, len.0.min(FILE_PAGES * PAGE));
@@ -275,7 +348,10 @@ impl Machine {
     }
 
     fn open(&mut self, who: usize) {
-        const NUMBER: DeviceNumber = DeviceNumber { major: 10, minor: 125 };
+        const NUMBER: DeviceNumber = DeviceNumber {
+            major: 10,
+            minor: 125,
+        };
         let context = Context::new(self.host.memory()).extended(self.host.selftest().clone());
         let context = Arc::new(context);
         self.ledger.track(&context);
@@ -290,10 +366,19 @@ impl Machine {
         };
         let Some(context) = context_of(file.clone()) else {
             // An access, which has no calls.
-            let _ = file.ioctl(member.process.descriptors(), 0x3b81, Arg::from(member.writable()));
+            let _ = file.ioctl(
+                member.process.descriptors(),
+                0x3b81,
+                Arg::from(member.writable()),
+            );
             return;
         };
-        let now = Moment { member, ledger: &self.ledger, context: &context, objects: context.graph() };
+        let now = Moment {
+            member,
+            ledger: &self.ledger,
+            context: &context,
+            objects: context.graph(),
+        };
         let call = call.encode(&now);
         let _ = member.space().write(Hva::new(now.data()), &call.data);
         let (arg, sent) = match call.argument {
@@ -321,7 +406,8 @@ impl Machine {
             result: result.map_err(|refusal| refusal.errno()),
             left: member.look(arg.pointer(), sent.len()),
         };
-        self.ledger.observe(&question, &answer, &before, &self.members);
+        self.ledger
+            .observe(&question, &answer, &before, &self.members);
     }
 
     /// Closes everything, after which nothing may be left.
@@ -349,7 +435,9 @@ fn transfer(
     len: u64,
     transfer: impl Fn(&dyn File, &dyn Caller, Option<HvaRange>) -> Result<usize, Refusal>,
 ) {
-    let file = member.pick("anon_inode:[iommufd-", fd).and_then(|fd| member.served(fd));
+    let file = member
+        .pick("anon_inode:[iommufd-", fd)
+        .and_then(|fd| member.served(fd));
     if let Some(file) = file {
         let range = HvaRange::from_len(Hva::new(member.memory(at)), len);
         if let Ok(done) = transfer(&*file, member.process.descriptors(), range) {

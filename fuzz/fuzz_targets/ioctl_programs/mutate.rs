@@ -8,14 +8,19 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     mutate(data, size, max_size, seed)
 });
 
-fuzz_crossover!(|one: &[u8], other: &[u8], out: &mut [u8], seed: u32| { cross(one, other, out, seed) });
+fuzz_crossover!(|one: &[u8], other: &[u8], out: &mut [u8], seed: u32| {
+    cross(one, other, out, seed)
+});
 
 /// Numbers that follow from a seed.
 struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end.max(1)
     }
 }
@@ -87,7 +92,9 @@ fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
 /// The start of one program and the end of another.
 fn cross(one: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize {
     let mut numbers = Numbers(seed.into());
-    let head = at(numbers.below(steps(one.len()) + 1)).min(one.len()).min(out.len());
+    let head = at(numbers.below(steps(one.len()) + 1))
+        .min(one.len())
+        .min(out.len());
     out[..head].copy_from_slice(&one[..head]);
     let tail = at(numbers.below(steps(other.len()) + 1)).min(other.len());
     let tail = &other[tail..];

@@ -123,28 +123,46 @@ impl<'a> Arbitrary<'a> for At {
             234..=243 => 0_u64.wrapping_sub(3 * PAGE),
             244.. => return u64::arbitrary(u).map(Self),
         };
-        Ok(Self(from.wrapping_add(page).wrapping_add(Within::arbitrary(u)?.0)))
+        Ok(Self(
+            from.wrapping_add(page)
+                .wrapping_add(Within::arbitrary(u)?.0),
+        ))
     }
 }
 
 /// A range of IOVAs of an IOAS: something that was mapped, a part of it, more than it, or any.
 #[derive(Clone, Copy, Debug)]
 pub enum Span {
-    Mapped { nth: usize, skip: u64, len: Option<u64> },
+    Mapped {
+        nth: usize,
+        skip: u64,
+        len: Option<u64>,
+    },
     Any(u64, u64),
 }
 
 impl Span {
     /// Whether it is all that was mapped by a call.
     pub fn is_whole(self) -> bool {
-        matches!(self, Self::Mapped { skip: 0, len: None, .. })
+        matches!(
+            self,
+            Self::Mapped {
+                skip: 0,
+                len: None,
+                ..
+            }
+        )
     }
 }
 
 impl<'a> Arbitrary<'a> for Span {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u8::arbitrary(u)? {
-            byte @ 0..=127 => Self::Mapped { nth: byte.into(), skip: 0, len: None },
+            byte @ 0..=127 => Self::Mapped {
+                nth: byte.into(),
+                skip: 0,
+                len: None,
+            },
             byte @ 128..=207 => Self::Mapped {
                 nth: byte.into(),
                 skip: u64::from(Below::<4>::arbitrary(u)?.0) * PAGE + Within::arbitrary(u)?.0,
@@ -170,7 +188,9 @@ impl<'a> Arbitrary<'a> for Memory {
                 page: u64::from(byte) % (DATA_PAGES + 1),
                 within: Within::arbitrary(u)?.0,
             },
-            byte @ 208..=239 => Self::Huge { page: u64::from(byte % 4) * 170 },
+            byte @ 208..=239 => Self::Huge {
+                page: u64::from(byte % 4) * 170,
+            },
             240..=247 => Self::At(0),
             248.. => Self::At(u64::arbitrary(u)?),
         })

@@ -51,7 +51,9 @@ impl<'a> Arbitrary<'a> for Program {
                 pasids: setup & 0x40 != 0,
             },
             last_first: end & 1 != 0,
-            steps: steps.map(|step| Step::arbitrary(&mut Unstructured::new(step))).collect::<Result<_>>()?,
+            steps: steps
+                .map(|step| Step::arbitrary(&mut Unstructured::new(step)))
+                .collect::<Result<_>>()?,
         })
     }
 }
@@ -75,22 +77,50 @@ pub enum Action {
     /// Opens `/dev/iommu`.
     Open,
     /// Gives a descriptor to another process.
-    Pass { fd: Below<10>, to: usize },
-    Close { fd: Below<10> },
+    Pass {
+        fd: Below<10>,
+        to: usize,
+    },
+    Close {
+        fd: Below<10>,
+    },
     /// Unmaps memory that may be mapped for DMA.
-    Unmap { at: Memory, len: Len },
+    Unmap {
+        at: Memory,
+        len: Len,
+    },
     /// Changes what memory allows.
-    Protect { at: Memory, len: Len, allow: Allow },
+    Protect {
+        at: Memory,
+        len: Len,
+        allow: Allow,
+    },
     /// Maps the memory of another process in place of one's own.
-    Share { from: usize, at: Memory, len: Len },
+    Share {
+        from: usize,
+        at: Memory,
+        len: Len,
+    },
     /// Reads the file of an event queue.
-    Read { fd: Pick, at: Memory, len: u64 },
+    Read {
+        fd: Pick,
+        at: Memory,
+        len: u64,
+    },
     /// Writes the file of an event queue.
-    Write { fd: Pick, at: Memory, len: u64 },
+    Write {
+        fd: Pick,
+        at: Memory,
+        len: u64,
+    },
     /// Sets `RLIMIT_MEMLOCK`.
-    Limit { pages: Option<Below<24>> },
+    Limit {
+        pages: Option<Below<24>>,
+    },
     /// Changes the size of the file that MAP_FILE maps.
-    Truncate { len: Len },
+    Truncate {
+        len: Len,
+    },
     Exit,
 }
 
@@ -113,17 +143,27 @@ impl<'a> Arbitrary<'a> for Step {
                 twist: Option::arbitrary(u)?,
             },
             210..=213 => Action::Open,
-            214..=217 => Action::Pass { fd: Below::arbitrary(u)?, to: who(u)? },
-            218..=223 => Action::Close { fd: Below::arbitrary(u)? },
-            224..=229 => Action::Unmap { at: Memory::arbitrary(u)?, len: Len::arbitrary(u)? },
+            214..=217 => Action::Pass {
+                fd: Below::arbitrary(u)?,
+                to: who(u)?,
+            },
+            218..=223 => Action::Close {
+                fd: Below::arbitrary(u)?,
+            },
+            224..=229 => Action::Unmap {
+                at: Memory::arbitrary(u)?,
+                len: Len::arbitrary(u)?,
+            },
             230..=236 => Action::Protect {
                 at: Memory::arbitrary(u)?,
                 len: Len::arbitrary(u)?,
                 allow: Allow::arbitrary(u)?,
             },
-            237..=244 => {
-                Action::Share { from: who(u)?, at: Memory::arbitrary(u)?, len: Len::arbitrary(u)? }
-            }
+            237..=244 => Action::Share {
+                from: who(u)?,
+                at: Memory::arbitrary(u)?,
+                len: Len::arbitrary(u)?,
+            },
             245..=246 => Action::Read {
                 fd: Pick::arbitrary(u)?,
                 at: Memory::arbitrary(u)?,
@@ -134,8 +174,12 @@ impl<'a> Arbitrary<'a> for Step {
                 at: Memory::arbitrary(u)?,
                 len: u64::from(u8::arbitrary(u)?) / 8 * 4,
             },
-            249..=250 => Action::Limit { pages: Option::arbitrary(u)? },
-            251..=253 => Action::Truncate { len: Len::arbitrary(u)? },
+            249..=250 => Action::Limit {
+                pages: Option::arbitrary(u)?,
+            },
+            251..=253 => Action::Truncate {
+                len: Len::arbitrary(u)?,
+            },
             254.. => Action::Exit,
         };
         let process = if byte < 100 { 0 } else { who(u)? };

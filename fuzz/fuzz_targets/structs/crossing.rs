@@ -56,7 +56,9 @@ pub fn check(input: &Input) {
     };
     assert_eq!(result, expected);
     if result.is_ok() {
-        let expected: Vec<u8> = (0..known).map(|at| if at < claimed { byte(at) } else { 0 }).collect();
+        let expected: Vec<u8> = (0..known)
+            .map(|at| if at < claimed { byte(at) } else { 0 })
+            .collect();
         assert_eq!(out, expected);
     }
 }

@@ -17,7 +17,15 @@ pub fn check(input: &Input) {
     let command = &COMMANDS[usize::from(input.which) % COMMANDS.len()];
     let shown = look(command.fields(&input.bytes));
     if input.bytes.len() >= command.full_size {
-        assert!(shown >= command.fields.iter().filter(|field| field.value(&input.bytes).is_some()).count() / 2);
+        assert!(
+            shown
+                >= command
+                    .fields
+                    .iter()
+                    .filter(|field| field.value(&input.bytes).is_some())
+                    .count()
+                    / 2
+        );
     }
 
     let read = |offset: u64, into: &mut [u8]| {
@@ -36,9 +44,15 @@ pub fn check(input: &Input) {
         _ => Err(Errno::EINVAL),
     };
     if let Some((offset, reply)) = call.reply(result) {
-        let claimed = u64::from(u32::from_ne_bytes(input.bytes[..4].try_into().expect("four bytes")));
+        let claimed = u64::from(u32::from_ne_bytes(
+            input.bytes[..4].try_into().expect("four bytes"),
+        ));
         let end = offset + reply.len() as u64;
-        assert!(end <= claimed.min(command.full_size as u64), "{} writes past the struct", command.name);
+        assert!(
+            end <= claimed.min(command.full_size as u64),
+            "{} writes past the struct",
+            command.name
+        );
     }
 }
 
@@ -49,5 +63,7 @@ pub fn check_vfio(which: u8, bytes: &[u8]) {
 
 /// Formats every field, as a trace does. Returns how many there are.
 fn look(fields: impl Iterator<Item = (&'static str, Value)>) -> usize {
-    fields.map(|(name, value)| assert!(!format!("{name}={value:?}").is_empty())).count()
+    fields
+        .map(|(name, value)| assert!(!format!("{name}={value:?}").is_empty()))
+        .count()
 }

@@ -33,7 +33,10 @@ thread_local! {
 pub fn check(input: &Input) {
     MACHINE.with(|machine| {
         let (process, memory) = machine.get_or_init(|| {
-            let process = Host::new().expect("address space").process().expect("a process");
+            let process = Host::new()
+                .expect("address space")
+                .process()
+                .expect("a process");
             let memory = process.buffer(2 * PAGE).expect("memory");
             process.space().unmap(memory.range());
             let memory = process.buffer(PAGE).expect("memory");
@@ -46,7 +49,9 @@ pub fn check(input: &Input) {
 fn run(process: &Arc<Process>, memory: &Buffer, input: &Input) {
     let iommu = process.open().expect("a context");
     let ioas = iommu.ioas_alloc().expect("an IOAS");
-    iommu.vfio_ioas(IommufdVfioIoasOp::SET, ioas).expect("an IOAS for VFIO");
+    iommu
+        .vfio_ioas(IommufdVfioIoasOp::SET, ioas)
+        .expect("an IOAS for VFIO");
     for (start, len) in input.reserved.iter().flatten() {
         let _ = iommu.add_reserved(ioas, Iova::new(*start), *len);
     }
@@ -56,8 +61,15 @@ fn run(process: &Arc<Process>, memory: &Buffer, input: &Input) {
     let argsz = u64::from(input.argsz) + if input.large { 128 } else { 0 };
     let size = usize::try_from(argsz.max(16)).expect("a small number");
     let offset = PAGE - size as u64;
-    memory.write(0, &[UNTOUCHED; PAGE as usize]).expect("memory");
-    memory.write(offset, &u32::try_from(argsz).expect("a small number").to_ne_bytes()).expect("memory");
+    memory
+        .write(0, &[UNTOUCHED; PAGE as usize])
+        .expect("memory");
+    memory
+        .write(
+            offset,
+            &u32::try_from(argsz).expect("a small number").to_ne_bytes(),
+        )
+        .expect("memory");
     let mut before = vec![0; size];
     memory.read(offset, &mut before).expect("memory");
     let result = iommu.ioctl_raw(VFIO_IOMMU_GET_INFO, Arg::from(memory.at(offset)));
@@ -65,7 +77,10 @@ fn run(process: &Arc<Process>, memory: &Buffer, input: &Input) {
     memory.read(offset, &mut after).expect("memory");
 
     if argsz < 16 {
-        assert_eq!(result.map_err(|refusal| refusal.errno()), Err(Errno::EINVAL));
+        assert_eq!(
+            result.map_err(|refusal| refusal.errno()),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(after, before);
     } else {
         assert_eq!(result.map_err(|refusal| refusal.errno()), Ok(0));

@@ -4,13 +4,13 @@ use swiommu_addr::{Address, Iova, IovaRange};
 use swiommu_iommu::Prot;
 use swiommu_iova::Origin;
 
-use super::map::{Piece, Placement};
+use super::map::{Piece, Pieces, Placement};
 use super::{Ioas, checked_range};
 use crate::Error;
 
 /// The pages behind a range, taken from the areas that cover it.
 pub(crate) struct Shared {
-    pieces: Vec<Piece>,
+    pieces: Pieces,
     /// Where the first byte comes from.
     origin: Origin,
 }
@@ -20,7 +20,7 @@ impl Ioas {
     pub(crate) fn share(&self, start: Iova, len: u64) -> Result<Shared, Error> {
         let range = checked_range(start, len)?;
         let areas = self.areas.read();
-        let mut pieces: Vec<Piece> = Vec::new();
+        let mut pieces = Pieces::new();
         let mut next = Some(range.start());
         for (found, area) in areas.overlapping(range) {
             let part = match next.and_then(|next| IovaRange::new(next, range.last())) {
@@ -51,12 +51,12 @@ impl Ioas {
     /// Maps shared pages. Returns where.
     pub(crate) fn map_shared(
         &self,
-        shared: &Shared,
+        shared: Shared,
         len: u64,
         placement: Placement,
         prot: Prot,
     ) -> Result<Iova, Error> {
-        self.map_pieces(&shared.pieces, shared.origin, len, placement, prot)
+        self.map_pieces(shared.pieces, shared.origin, len, placement, prot)
     }
 
     /// The IOVA that {low 32 bits: number of an area, high 32 bits: offset} names; 0 for an area that is not there.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use swiommu_addr::{AddrRange, Address, Hva, HvaRange, Iova, IovaRange};
 use swiommu_files::DmaBuf;
 use swiommu_iommu::Prot;
@@ -70,6 +70,9 @@ impl Piece {
     }
 }
 
+/// The parts that a call maps one behind the other: one, except for COPY.
+pub(super) type Pieces = SmallVec<[Piece; 1]>;
+
 /// One area of a call that makes several.
 struct Made {
     range: IovaRange,
@@ -119,21 +122,21 @@ impl Ioas {
             len,
         };
         let origin = piece.origin();
-        self.map_pieces(&[piece], origin, len, request.placement, prot)
+        self.map_pieces(smallvec![piece], origin, len, request.placement, prot)
     }
 
     /// Maps pieces one behind the other: takes their IOVAs, fills the page tables, and makes the areas visible. Automatic
     /// placement imitates the alignment of `origin`.
     pub(super) fn map_pieces(
         &self,
-        pieces: &[Piece],
+        pieces: Pieces,
         origin: Origin,
         len: u64,
         placement: Placement,
         prot: Prot,
     ) -> Result<Iova, Error> {
         let topology = self.topology.read();
-        for piece in pieces {
+        for piece in &pieces {
             if let Backing::DmaBuf(import) = &piece.backing {
                 import.used_by(&self.own);
             }
@@ -192,7 +195,7 @@ fn file_range(start: FileOffset, len: u64) -> Result<FileRange, Error> {
 fn take_iovas(
     topology: &Topology,
     areas: &mut Areas,
-    pieces: &[Piece],
+    pieces: Pieces,
     origin: Origin,
     len: u64,
     placement: Placement,
@@ -228,15 +231,16 @@ fn take_iovas(
             checked_range(iova, len)?
         }
     };
-    areas.check(whole)?;
+    // A single insertion finds out by itself what is in the way.
+    if pieces.len() > 1 {
+        areas.check(whole)?;
+    }
     let mut made = SmallVec::new();
     let mut at = whole.start();
     for piece in pieces {
-        let area = Area::new(piece.backing.clone(), piece.start, prot);
+        let area = Area::new(piece.backing, piece.start, prot);
         let range = IovaRange::from_len(at, piece.len).unwrap_or(whole);
-        let inserted = check_piece(&area, range, alignment)
-            .and_then(|()| Ok(areas.insert(range, area.clone())?));
-        if let Err(error) = inserted {
+        if let Err(error) = insert(areas, range, &area, alignment) {
             forget(areas, &made);
             return Err(error);
         }
@@ -244,6 +248,20 @@ fn take_iovas(
         at = at.wrapping_add(piece.len);
     }
     Ok(made)
+}
+
+/// Inserts an area in the making. What is in the way counts before what is wrong with the area.
+fn insert(
+    areas: &mut Areas,
+    range: IovaRange,
+    area: &Area,
+    alignment: swiommu_addr::PageSize,
+) -> Result<(), Error> {
+    if let Err(error) = check_piece(area, range, alignment) {
+        areas.check(range)?;
+        return Err(error);
+    }
+    Ok(areas.insert(range, area.clone())?)
 }
 
 fn check_piece(

@@ -44,7 +44,10 @@ fn either<T>(result: Result<T>, errors: &[Errno]) -> bool {
 fn disjoint_ranges_do_not_disturb_each_other() {
     let w = World::new();
     let second = w.iommu.mock_domain(w.ioas).unwrap();
-    let manual = w.iommu.hwpt_alloc(second.idev, w.ioas, HwptFlags::empty()).unwrap();
+    let manual = w
+        .iommu
+        .hwpt_alloc(second.idev, w.ioas, HwptFlags::empty())
+        .unwrap();
     in_threads(&w, |iommu, n| {
         for round in 0..150_u64 {
             let (page, pages) = (n * 4, 1 + round % 4);
@@ -52,10 +55,15 @@ fn disjoint_ranges_do_not_disturb_each_other() {
             let iova = at((n + 1) * 0x1000 + round % 3);
             let memory = w.page(page);
             iommu.map_fixed(w.ioas, memory, pages * PAGE, iova).unwrap();
-            iommu.check_map(w.device.hwpt, iova, pages * PAGE, memory).unwrap();
+            iommu
+                .check_map(w.device.hwpt, iova, pages * PAGE, memory)
+                .unwrap();
             iommu.check_map(manual, iova, pages * PAGE, memory).unwrap();
             iommu.check_refs(memory, pages * PAGE, 1).unwrap();
-            assert_eq!(iommu.unmap(w.ioas, iova, pages * PAGE).unwrap(), pages * PAGE);
+            assert_eq!(
+                iommu.unmap(w.ioas, iova, pages * PAGE).unwrap(),
+                pages * PAGE
+            );
             let placed = iommu.map(w.ioas, memory, PAGE).unwrap();
             assert_eq!(iommu.unmap(w.ioas, placed, PAGE).unwrap(), PAGE);
         }
@@ -98,16 +106,26 @@ fn a_device_that_comes_meanwhile_has_what_is_mapped_then() {
         for round in 0..60_u64 {
             if n == 0 {
                 let device = iommu.mock_domain(w.empty).unwrap();
-                assert_eq!(iommu.mock_domain_replace(device.stdev, w.ioas).unwrap(), w.device.hwpt);
-                let manual = iommu.hwpt_alloc(device.idev, w.ioas, HwptFlags::empty()).unwrap();
-                iommu.check_map(manual, at(100), 4 * PAGE, w.page(12)).unwrap();
+                assert_eq!(
+                    iommu.mock_domain_replace(device.stdev, w.ioas).unwrap(),
+                    w.device.hwpt
+                );
+                let manual = iommu
+                    .hwpt_alloc(device.idev, w.ioas, HwptFlags::empty())
+                    .unwrap();
+                iommu
+                    .check_map(manual, at(100), 4 * PAGE, w.page(12))
+                    .unwrap();
                 iommu.destroy(device.stdev).unwrap();
                 // A thread that maps uses it for a moment.
-                while !either(iommu.destroy(manual), &[Errno::EBUSY]) {}
+                let mut attempts = 0..1_000_000;
+                assert!(attempts.any(|_| either(iommu.destroy(manual), &[Errno::EBUSY])));
             } else {
                 let iova = at(n * 8 + round % 4);
                 iommu.map_fixed(w.ioas, w.page(n), PAGE, iova).unwrap();
-                iommu.check_map(w.device.hwpt, iova, PAGE, w.page(n)).unwrap();
+                iommu
+                    .check_map(w.device.hwpt, iova, PAGE, w.page(n))
+                    .unwrap();
                 assert_eq!(iommu.unmap(w.ioas, iova, PAGE).unwrap(), PAGE);
             }
         }
@@ -135,7 +153,10 @@ fn an_ioas_is_destroyed_whole_or_not_at_all() {
         }
     });
     let (graph, _) = w.state();
-    assert_eq!(graph.iter().filter(|node| node.type_name == "IOAS").count(), 2);
+    assert_eq!(
+        graph.iter().filter(|node| node.type_name == "IOAS").count(),
+        2
+    );
     w.close();
 }
 
@@ -149,8 +170,12 @@ fn mappings_change_hands_at_once() {
                 either(iommu.change_process(), &[Errno::EBUSY]);
             } else {
                 let iova = at(n * 8);
-                iommu.map_file(w.ioas, file, n * PAGE, 2 * PAGE, Some(iova)).unwrap();
-                iommu.copy((w.ioas, iova), PAGE, w.ioas, Some(at(n * 8 + 4))).unwrap();
+                iommu
+                    .map_file(w.ioas, file, n * PAGE, 2 * PAGE, Some(iova))
+                    .unwrap();
+                iommu
+                    .copy((w.ioas, iova), PAGE, w.ioas, Some(at(n * 8 + 4)))
+                    .unwrap();
                 assert_eq!(iommu.unmap(w.ioas, iova, 2 * PAGE).unwrap(), 2 * PAGE);
                 assert_eq!(iommu.unmap(w.ioas, at(n * 8 + 4), PAGE).unwrap(), PAGE);
             }

@@ -1,4 +1,4 @@
-//! IOAS_COPY.
+//! `IOAS_COPY`.
 
 use swiommu_abi::ioas::{IOMMU_IOAS_COPY, IommuIoasCopy, IommufdIoasMapFlags as MapFlags};
 use swiommu_abi::{Errno, UapiStruct};
@@ -22,7 +22,9 @@ fn sources(w: &World) {
     let both = MapFlags::READABLE | MapFlags::WRITEABLE;
     let map = |from: Hva, iova, flags| {
         let iova = Some(Iova::new(iova));
-        w.iommu.map_with(w.empty, from, 2 * PAGE, iova, flags).unwrap();
+        w.iommu
+            .map_with(w.empty, from, 2 * PAGE, iova, flags)
+            .unwrap();
     };
     let odd = w.page(0).wrapping_add(1);
     map(w.page(0), GOOD, both);
@@ -53,19 +55,35 @@ fn copy_checks_in_order() {
         .rule(Errno::EOPNOTSUPP, "flags", |c| {
             c.flags |= 8;
         })
-        .rule(Errno::EOVERFLOW, "src_iova 2^64-1", |c| c.src_iova = u64::MAX)
-        .rule(Errno::EOVERFLOW, "dst_iova 2^64-1", |c| c.dst_iova = u64::MAX)
-        .rule(Errno::EINVAL, "permission", |c| c.flags &= !(READABLE | WRITEABLE))
+        .rule(Errno::EOVERFLOW, "src_iova 2^64-1", |c| {
+            c.src_iova = u64::MAX;
+        })
+        .rule(Errno::EOVERFLOW, "dst_iova 2^64-1", |c| {
+            c.dst_iova = u64::MAX;
+        })
+        .rule(Errno::EINVAL, "permission", |c| {
+            c.flags &= !(READABLE | WRITEABLE);
+        })
         .rule(Errno::ENOENT, "no source", |c| c.src_ioas_id = NONE.0)
-        .rule(Errno::EOVERFLOW, "the end of src_iova", |c| c.src_iova = u64::MAX - 1)
+        .rule(Errno::EOVERFLOW, "the end of src_iova", |c| {
+            c.src_iova = u64::MAX - 1;
+        })
         .rule(Errno::ENOENT, "not covered", |c| c.src_iova = NOTHING)
         .rule(Errno::ENOENT, "no target", |c| c.dst_ioas_id = NONE.0)
         .rule(Errno::EINVAL, "length misaligned", |c| c.length = PAGE - 1)
-        .rule(Errno::EINVAL, "dst_iova misaligned", |c| c.dst_iova = at(4).get() + 1)
-        .rule(Errno::EOVERFLOW, "the end of dst_iova", |c| c.dst_iova = LAST_MOCK_PAGE)
-        .rule(Errno::EINVAL, "reserved", |c| c.dst_iova = BASE.get() - PAGE)
+        .rule(Errno::EINVAL, "dst_iova misaligned", |c| {
+            c.dst_iova = at(4).get() + 1;
+        })
+        .rule(Errno::EOVERFLOW, "the end of dst_iova", |c| {
+            c.dst_iova = LAST_MOCK_PAGE;
+        })
+        .rule(Errno::EINVAL, "reserved", |c| {
+            c.dst_iova = BASE.get() - PAGE;
+        })
         .rule(Errno::EEXIST, "an area", |c| c.dst_iova = BASE.get())
-        .rule(Errno::EPERM, "read-only, and odd", |c| c.src_iova = ODD_READ_ONLY)
+        .rule(Errno::EPERM, "read-only, and odd", |c| {
+            c.src_iova = ODD_READ_ONLY;
+        })
         .rule(Errno::EPERM, "read-only", |c| c.src_iova = READ_ONLY)
         .rule(Errno::EINVAL, "page offset", |c| c.src_iova = ODD)
         .rule(Errno::EFAULT, "no memory", |c| c.src_iova = UNBACKED)
@@ -98,11 +116,17 @@ fn copy_checks_lengths_in_order() {
 fn a_copy_may_allow_what_its_source_does_not() {
     let w = World::new();
     let both = MapFlags::READABLE | MapFlags::WRITEABLE;
-    w.iommu.map_with(w.empty, w.page(0), PAGE, Some(BASE), both).unwrap();
+    w.iommu
+        .map_with(w.empty, w.page(0), PAGE, Some(BASE), both)
+        .unwrap();
     let readable = MapFlags::READABLE | MapFlags::FIXED_IOVA;
     let from = (w.empty, BASE);
-    w.iommu.copy_with(from, PAGE, w.empty, Some(at(1)), readable.bits()).unwrap();
+    w.iommu
+        .copy_with(from, PAGE, w.empty, Some(at(1)), readable.bits())
+        .unwrap();
     let back = both | MapFlags::FIXED_IOVA;
-    w.iommu.copy_with((w.empty, at(1)), PAGE, w.empty, Some(at(2)), back.bits()).unwrap();
+    w.iommu
+        .copy_with((w.empty, at(1)), PAGE, w.empty, Some(at(2)), back.bits())
+        .unwrap();
     w.close();
 }

@@ -1,4 +1,4 @@
-//! HWPT_ALLOC and GET_HW_INFO.
+//! `HWPT_ALLOC` and `GET_HW_INFO`.
 
 use swiommu_abi::hw_info::{IOMMU_GET_HW_INFO, IommuHwInfo};
 use swiommu_abi::hwpt::{IOMMU_HWPT_ALLOC, IommuHwptAlloc};
@@ -19,8 +19,12 @@ fn a_page_table_on_an_ioas_checks_in_order() {
     let w = World::new();
     // It cannot be linked to what lies outside of its aperture, nor filled with what is not there.
     let (outside, unbacked) = (w.iommu.ioas_alloc().unwrap(), w.iommu.ioas_alloc().unwrap());
-    w.iommu.map_fixed(outside, w.page(0), PAGE, Iova::new(PAGE)).unwrap();
-    w.iommu.map_fixed(unbacked, Hva::new(0x10_0000), PAGE, BASE).unwrap();
+    w.iommu
+        .map_fixed(outside, w.page(0), PAGE, Iova::new(PAGE))
+        .unwrap();
+    w.iommu
+        .map_fixed(unbacked, Hva::new(0x10_0000), PAGE, BASE)
+        .unwrap();
     w.memory.write(0, &[0; 8]).unwrap();
     let good = IommuHwptAlloc {
         size: IommuHwptAlloc::SIZE,
@@ -36,18 +40,28 @@ fn a_page_table_on_an_ioas_checks_in_order() {
         .rule(Errno::EOPNOTSUPP, "reserved field", |c| {
             c.__reserved = 1;
         })
-        .rule(Errno::EINVAL, "type without data", |c| (c.data_type, c.data_len) = (SELFTEST, 0))
+        .rule(Errno::EINVAL, "type without data", |c| {
+            (c.data_type, c.data_len) = (SELFTEST, 0);
+        })
         .rule(Errno::ENOENT, "no device", |c| c.dev_id = NONE.0)
         .rule(Errno::ENOENT, "not a device", |c| c.dev_id = w.ioas.0)
         .rule(Errno::EINVAL, "no target", |c| c.pt_id = NONE.0)
-        .rule(Errno::EINVAL, "unsuitable target", |c| c.pt_id = w.device.stdev.0)
+        .rule(Errno::EINVAL, "unsuitable target", |c| {
+            c.pt_id = w.device.stdev.0;
+        })
         .rule(Errno::EOPNOTSUPP, "flags", |c| c.flags |= 1 << 7)
-        .rule(Errno::EOPNOTSUPP, "a parent with faults", |c| c.flags |= FAULT | NEST_PARENT)
-        .rule(Errno::EOPNOTSUPP, "the driver's type", |c| (c.data_type, c.data_len) = (1, 8))
+        .rule(Errno::EOPNOTSUPP, "a parent with faults", |c| {
+            c.flags |= FAULT | NEST_PARENT;
+        })
+        .rule(Errno::EOPNOTSUPP, "the driver's type", |c| {
+            (c.data_type, c.data_len) = (1, 8);
+        })
         .rule(Errno::EINVAL, "the driver's length", |c| {
             (c.data_type, c.data_len) = (SELFTEST, 9);
         })
-        .rule(Errno::EFAULT, "the driver's data", |c| c.data_uptr = 0x10_0000)
+        .rule(Errno::EFAULT, "the driver's data", |c| {
+            c.data_uptr = 0x10_0000;
+        })
         .rule(Errno::EADDRINUSE, "outside", |c| c.pt_id = outside.0)
         .rule(Errno::EFAULT, "no memory", |c| c.pt_id = unbacked.0)
         .rule(Errno::ENOENT, "no fault queue", |c| c.flags |= FAULT)
@@ -58,7 +72,10 @@ fn a_page_table_on_an_ioas_checks_in_order() {
 #[test]
 fn a_page_table_on_a_page_table_checks_in_order() {
     let w = World::new();
-    let parent = w.iommu.hwpt_alloc(w.device.idev, w.ioas, HwptFlags::NEST_PARENT).unwrap();
+    let parent = w
+        .iommu
+        .hwpt_alloc(w.device.idev, w.ioas, HwptFlags::NEST_PARENT)
+        .unwrap();
     w.memory.write(0, &[0; 8]).unwrap();
     let good = IommuHwptAlloc {
         size: IommuHwptAlloc::SIZE,
@@ -75,13 +92,19 @@ fn a_page_table_on_a_page_table_checks_in_order() {
             c.dev_id = NONE.0;
         })
         .rule(Errno::EOPNOTSUPP, "flags", |c| c.flags |= NEST_PARENT)
-        .rule(Errno::EOPNOTSUPP, "no data", |c| (c.data_type, c.data_len) = (0, 0))
+        .rule(Errno::EOPNOTSUPP, "no data", |c| {
+            (c.data_type, c.data_len) = (0, 0);
+        })
         .rule(Errno::EINVAL, "no parent", |c| c.pt_id = w.device.hwpt.0)
-        .rule(Errno::EOPNOTSUPP, "the driver's type", |c| (c.data_type, c.data_len) = (1, 8))
+        .rule(Errno::EOPNOTSUPP, "the driver's type", |c| {
+            (c.data_type, c.data_len) = (1, 8);
+        })
         .rule(Errno::EINVAL, "the driver's length", |c| {
             (c.data_type, c.data_len) = (SELFTEST, 3);
         })
-        .rule(Errno::EFAULT, "the driver's data", |c| c.data_uptr = 0x10_0000)
+        .rule(Errno::EFAULT, "the driver's data", |c| {
+            c.data_uptr = 0x10_0000;
+        })
         .rule(Errno::ENOENT, "no fault queue", |c| c.flags |= FAULT)
         .check(&w, IOMMU_HWPT_ALLOC);
     w.close();
@@ -98,7 +121,10 @@ fn data_has_a_type_and_a_length_or_neither() {
             data_len,
             ..Default::default()
         };
-        assert_eq!(errno(w.iommu.ioctl(IOMMU_HWPT_ALLOC, &mut cmd)), Errno::EINVAL);
+        assert_eq!(
+            errno(w.iommu.ioctl(IOMMU_HWPT_ALLOC, &mut cmd)),
+            Errno::EINVAL
+        );
     }
     w.close();
 }
@@ -118,7 +144,9 @@ fn hardware_information_checks_in_order() {
         .rule(Errno::EOPNOTSUPP, "flags", |c| c.flags |= 2)
         .rule(Errno::EOPNOTSUPP, "reserved field", |c| c.__reserved[2] = 1)
         .rule(Errno::ENOENT, "no device", |c| c.dev_id = NONE.0)
-        .rule(Errno::ENOENT, "not a device", |c| c.dev_id = w.device.stdev.0)
+        .rule(Errno::ENOENT, "not a device", |c| {
+            c.dev_id = w.device.stdev.0;
+        })
         .rule(Errno::EOPNOTSUPP, "type", |c| c.out_data_type = 1)
         .rule(Errno::EFAULT, "no memory", |c| c.data_uptr = 0x10_0000)
         .rule(Errno::EFAULT, "no memory behind the data", |c| {
@@ -127,7 +155,11 @@ fn hardware_information_checks_in_order() {
         .check(&w, IOMMU_GET_HW_INFO);
 
     // Without the flag the type does not go in.
-    let mut cmd = IommuHwInfo { flags: 0, out_data_type: 1, ..good };
+    let mut cmd = IommuHwInfo {
+        flags: 0,
+        out_data_type: 1,
+        ..good
+    };
     w.iommu.ioctl(IOMMU_GET_HW_INFO, &mut cmd).unwrap();
     w.close();
 }

@@ -1,4 +1,4 @@
-//! VFIO_IOMMU_GET_INFO, byte by byte.
+//! `VFIO_IOMMU_GET_INFO`, byte by byte.
 
 use swiommu_abi::Errno;
 use swiommu_abi::option::{IommufdOption, IommufdVfioIoasOp};
@@ -19,7 +19,9 @@ fn info(w: &World, argsz: u32) -> Vec<u8> {
     buffer[..4].copy_from_slice(&argsz.to_ne_bytes());
     let at = w.memory.len() - u64::from(argsz);
     w.memory.write(at, &buffer).unwrap();
-    w.iommu.ioctl_raw(VFIO_IOMMU_GET_INFO, Arg::from(w.memory.at(at))).unwrap();
+    w.iommu
+        .ioctl_raw(VFIO_IOMMU_GET_INFO, Arg::from(w.memory.at(at)))
+        .unwrap();
     w.memory.read(at, &mut buffer).unwrap();
     buffer
 }
@@ -75,11 +77,17 @@ fn expected(argsz: usize) -> Vec<u8> {
 #[test]
 fn no_byte_too_many_and_none_too_few() {
     let w = World::new();
-    w.iommu.add_reserved(w.empty, Iova::new(PAGE), PAGE).unwrap();
+    w.iommu
+        .add_reserved(w.empty, Iova::new(PAGE), PAGE)
+        .unwrap();
     choose(&w, w.empty);
     for argsz in 16..=120 {
         let found = info(&w, argsz);
-        assert_eq!(found, expected(usize::try_from(argsz).unwrap()), "argsz {argsz}");
+        assert_eq!(
+            found,
+            expected(usize::try_from(argsz).unwrap()),
+            "argsz {argsz}"
+        );
     }
     w.close();
 }
@@ -90,14 +98,25 @@ fn info_checks_in_order() {
     let call = |at: u64, argsz: u32| {
         let bytes = argsz.to_ne_bytes();
         w.memory.write(at, &bytes).unwrap();
-        errno(w.iommu.ioctl_raw(VFIO_IOMMU_GET_INFO, Arg::from(w.memory.at(at))))
+        errno(
+            w.iommu
+                .ioctl_raw(VFIO_IOMMU_GET_INFO, Arg::from(w.memory.at(at))),
+        )
     };
-    assert_eq!(call(w.memory.len() - 12, 0), Errno::EFAULT, "16 bytes are read");
+    assert_eq!(
+        call(w.memory.len() - 12, 0),
+        Errno::EFAULT,
+        "16 bytes are read"
+    );
     assert_eq!(call(0, 15), Errno::EINVAL);
     assert_eq!(call(0, 16), Errno::ENODEV);
     choose(&w, w.ioas);
     assert_eq!(call(0, 15), Errno::EINVAL);
-    assert_eq!(call(w.memory.len() - 16, 17), Errno::EFAULT, "the rest is not there");
+    assert_eq!(
+        call(w.memory.len() - 16, 17),
+        Errno::EFAULT,
+        "the rest is not there"
+    );
     w.close();
 }
 
@@ -113,7 +132,9 @@ fn page_sizes_are_those_of_all_page_tables() {
     // Half pages are told as pages.
     let mock = (1 << 37) - (1 << 12);
     assert_eq!(sizes(w.ioas), mock);
-    w.iommu.set_option(IommufdOption::HUGE_PAGES, w.ioas, 0).unwrap();
+    w.iommu
+        .set_option(IommufdOption::HUGE_PAGES, w.ioas, 0)
+        .unwrap();
     assert_eq!(sizes(w.ioas), mock, "though leaves are smaller");
     let access = w.iommu.create_access(w.empty, AccessKind::Pins).unwrap();
     assert_eq!(sizes(w.empty), all);

@@ -1,4 +1,4 @@
-//! IOAS_MAP, IOAS_MAP_FILE and IOAS_UNMAP.
+//! `IOAS_MAP`, `IOAS_MAP_FILE` and `IOAS_UNMAP`.
 
 use swiommu_abi::ioas::{
     IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP, IommuIoasMap, IommuIoasMapFile,
@@ -33,13 +33,21 @@ fn map_checks_in_order() {
         })
         .rule(Errno::EOPNOTSUPP, "reserved field", |c| c.__reserved = 1)
         .rule(Errno::EOVERFLOW, "iova 2^64-1", |c| c.iova = u64::MAX)
-        .rule(Errno::EINVAL, "permission", |c| c.flags &= !(READABLE | WRITEABLE))
+        .rule(Errno::EINVAL, "permission", |c| {
+            c.flags &= !(READABLE | WRITEABLE);
+        })
         .rule(Errno::ENOENT, "no object", |c| c.ioas_id = NONE.0)
         .rule(Errno::ENOENT, "no IOAS", |c| c.ioas_id = w.device.hwpt.0)
-        .rule(Errno::EOVERFLOW, "the end of user_va", |c| c.user_va = u64::MAX)
+        .rule(Errno::EOVERFLOW, "the end of user_va", |c| {
+            c.user_va = u64::MAX;
+        })
         .rule(Errno::EINVAL, "length misaligned", |c| c.length = PAGE + 1)
-        .rule(Errno::EINVAL, "iova misaligned", |c| c.iova = at(4).get() + 1)
-        .rule(Errno::EOVERFLOW, "the end of iova", |c| c.iova = LAST_MOCK_PAGE)
+        .rule(Errno::EINVAL, "iova misaligned", |c| {
+            c.iova = at(4).get() + 1;
+        })
+        .rule(Errno::EOVERFLOW, "the end of iova", |c| {
+            c.iova = LAST_MOCK_PAGE;
+        })
         .rule(Errno::EINVAL, "reserved", |c| c.iova = BASE.get() - PAGE)
         .rule(Errno::EEXIST, "an area", |c| c.iova = BASE.get())
         .rule(Errno::EINVAL, "page offset", |c| c.user_va |= 1)
@@ -67,7 +75,10 @@ fn map_checks_lengths_in_order() {
         let mut cmd = map(&w);
         (cmd.length, cmd.user_va, cmd.flags, cmd.ioas_id) = (length, user_va, flags, ioas.0);
         let found = errno(w.iommu.ioctl(IOMMU_IOAS_MAP, &mut cmd));
-        assert_eq!(found, refused, "{length:#x} bytes at {user_va:#x}, flags {flags}");
+        assert_eq!(
+            found, refused,
+            "{length:#x} bytes at {user_va:#x}, flags {flags}"
+        );
     }
     w.close();
 }
@@ -90,7 +101,9 @@ fn map_file_checks_in_order() {
     let w = World::new();
     w.map(8, 1, BASE);
     let file = w.file(2 * PAGE);
-    let no_memory = w.process.open_native(std::fs::File::open("/dev/null").unwrap().into());
+    let no_memory = w
+        .process
+        .open_native(std::fs::File::open("/dev/null").unwrap().into());
     let good = IommuIoasMapFile {
         size: IommuIoasMapFile::SIZE,
         flags: FIXED | WRITEABLE | READABLE,
@@ -105,14 +118,20 @@ fn map_file_checks_in_order() {
             c.flags |= 8;
         })
         .rule(Errno::EOVERFLOW, "iova 2^64-1", |c| c.iova = u64::MAX)
-        .rule(Errno::EINVAL, "permission", |c| c.flags &= !(READABLE | WRITEABLE))
+        .rule(Errno::EINVAL, "permission", |c| {
+            c.flags &= !(READABLE | WRITEABLE);
+        })
         .rule(Errno::ENOENT, "no object", |c| c.ioas_id = NONE.0)
         .rule(Errno::EOVERFLOW, "the end of start", |c| c.start = u64::MAX)
         .rule(Errno::EBADF, "not open", |c| c.fd = 99)
         .rule(Errno::EBADF, "no descriptor", |c| c.fd = -1)
         .rule(Errno::EINVAL, "length misaligned", |c| c.length = PAGE - 1)
-        .rule(Errno::EINVAL, "iova misaligned", |c| c.iova = at(4).get() + 1)
-        .rule(Errno::EOVERFLOW, "the end of iova", |c| c.iova = LAST_MOCK_PAGE)
+        .rule(Errno::EINVAL, "iova misaligned", |c| {
+            c.iova = at(4).get() + 1;
+        })
+        .rule(Errno::EOVERFLOW, "the end of iova", |c| {
+            c.iova = LAST_MOCK_PAGE;
+        })
         .rule(Errno::EINVAL, "reserved", |c| c.iova = BASE.get() - PAGE)
         .rule(Errno::EEXIST, "an area", |c| c.iova = BASE.get())
         .rule(Errno::EINVAL, "page offset", |c| c.start |= 1)
@@ -121,7 +140,12 @@ fn map_file_checks_in_order() {
         .check(&w, IOMMU_IOAS_MAP_FILE);
 
     let wrong_length = |length, start, fd: i32| {
-        let mut cmd = IommuIoasMapFile { length, start, fd, ..good };
+        let mut cmd = IommuIoasMapFile {
+            length,
+            start,
+            fd,
+            ..good
+        };
         errno(w.iommu.ioctl(IOMMU_IOAS_MAP_FILE, &mut cmd))
     };
     assert_eq!(wrong_length(u64::MAX, 0, 99), Errno::EOVERFLOW);
@@ -132,9 +156,15 @@ fn map_file_checks_in_order() {
 #[test]
 fn any_file_is_mapped_as_long_as_nobody_needs_its_memory() {
     let w = World::new();
-    let no_memory = w.process.open_native(std::fs::File::open("/dev/null").unwrap().into());
-    w.iommu.map_file(w.empty, no_memory, 0, PAGE, Some(BASE)).unwrap();
-    w.iommu.map_file(w.empty, w.iommu.fd(), 0, PAGE, Some(at(1))).unwrap();
+    let no_memory = w
+        .process
+        .open_native(std::fs::File::open("/dev/null").unwrap().into());
+    w.iommu
+        .map_file(w.empty, no_memory, 0, PAGE, Some(BASE))
+        .unwrap();
+    w.iommu
+        .map_file(w.empty, w.iommu.fd(), 0, PAGE, Some(at(1)))
+        .unwrap();
     w.process.close(no_memory).unwrap();
     let before = w.state();
     assert_eq!(errno(w.iommu.mock_domain(w.empty)), Errno::EINVAL);

@@ -1,4 +1,4 @@
-//! IOMMU_OPTION and IOMMU_VFIO_IOAS.
+//! `IOMMU_OPTION` and `IOMMU_VFIO_IOAS`.
 
 use swiommu_abi::option::{
     IOMMU_OPTION, IOMMU_VFIO_IOAS, IommuOption, IommuVfioIoas, IommufdOption, IommufdOptionOps,
@@ -20,11 +20,19 @@ const NOBODY: ObjectId = ObjectId(0);
 
 /// A context without objects.
 fn fresh(capabilities: &[Capability]) -> Client {
-    Host::new().unwrap().process_with(capabilities).unwrap().open().unwrap()
+    Host::new()
+        .unwrap()
+        .process_with(capabilities)
+        .unwrap()
+        .open()
+        .unwrap()
 }
 
 fn option(iommu: &Client, cmd: IommuOption) -> Errno {
-    let mut sent = IommuOption { size: IommuOption::SIZE, ..cmd };
+    let mut sent = IommuOption {
+        size: IommuOption::SIZE,
+        ..cmd
+    };
     let before = sent;
     let refused = errno(iommu.ioctl(IOMMU_OPTION, &mut sent));
     assert_eq!(sent, before, "written though it failed");
@@ -35,19 +43,40 @@ fn option(iommu: &Client, cmd: IommuOption) -> Errno {
 fn the_rlimit_mode_checks_in_order() {
     let iommu = fresh(&[]);
     let (mode, op, object) = (MODE.0, 7, NONE.0);
-    let wrong = IommuOption { option_id: mode, op, object_id: object, __reserved: 1, ..Default::default() };
+    let wrong = IommuOption {
+        option_id: mode,
+        op,
+        object_id: object,
+        __reserved: 1,
+        ..Default::default()
+    };
     assert_eq!(option(&iommu, wrong), Errno::EOPNOTSUPP);
     for option_id in [2, u32::MAX] {
-        let wrong = IommuOption { option_id, op: GET, ..Default::default() };
+        let wrong = IommuOption {
+            option_id,
+            op: GET,
+            ..Default::default()
+        };
         assert_eq!(option(&iommu, wrong), Errno::EOPNOTSUPP);
     }
     for (op, object_id) in [(GET, 1), (SET, 1), (7, 0)] {
-        let wrong = IommuOption { option_id: mode, op, object_id, val64: 5, ..Default::default() };
+        let wrong = IommuOption {
+            option_id: mode,
+            op,
+            object_id,
+            val64: 5,
+            ..Default::default()
+        };
         assert_eq!(option(&iommu, wrong), Errno::EOPNOTSUPP, "op {op}");
     }
 
     // The capability, then objects, then the value.
-    let set = IommuOption { option_id: mode, op: SET, val64: 5, ..Default::default() };
+    let set = IommuOption {
+        option_id: mode,
+        op: SET,
+        val64: 5,
+        ..Default::default()
+    };
     assert_eq!(option(&iommu, set), Errno::EPERM);
     let able = fresh(&[Capability::SysResource]);
     assert_eq!(option(&able, set), Errno::EINVAL);
@@ -67,12 +96,37 @@ fn the_rlimit_mode_checks_in_order() {
 #[test]
 fn large_pages_check_in_order() {
     let w = World::new();
-    let base = IommuOption { option_id: HUGE.0, op: 7, object_id: NONE.0, val64: 5, ..Default::default() };
-    assert_eq!(option(&w.iommu, base), Errno::ENOENT, "the IOAS before the operation");
-    let known = IommuOption { object_id: w.ioas.0, ..base };
+    let base = IommuOption {
+        option_id: HUGE.0,
+        op: 7,
+        object_id: NONE.0,
+        val64: 5,
+        ..Default::default()
+    };
+    assert_eq!(
+        option(&w.iommu, base),
+        Errno::ENOENT,
+        "the IOAS before the operation"
+    );
+    let known = IommuOption {
+        object_id: w.ioas.0,
+        ..base
+    };
     assert_eq!(option(&w.iommu, known), Errno::EOPNOTSUPP);
-    assert_eq!(option(&w.iommu, IommuOption { op: SET, ..known }), Errno::EINVAL);
-    assert_eq!(option(&w.iommu, IommuOption { __reserved: 1, ..base }), Errno::EOPNOTSUPP);
+    assert_eq!(
+        option(&w.iommu, IommuOption { op: SET, ..known }),
+        Errno::EINVAL
+    );
+    assert_eq!(
+        option(
+            &w.iommu,
+            IommuOption {
+                __reserved: 1,
+                ..base
+            }
+        ),
+        Errno::EOPNOTSUPP
+    );
     w.close();
 }
 
@@ -106,9 +160,16 @@ fn large_pages_go_only_where_nothing_is_mapped_with_them() {
 fn the_ioas_for_vfio_checks_in_order() {
     let w = World::new();
     let (get, set) = (IommufdVfioIoasOp::GET.0, IommufdVfioIoasOp::SET.0);
-    let cmd = IommuVfioIoas { size: IommuVfioIoas::SIZE, ioas_id: w.ioas.0, ..Default::default() };
+    let cmd = IommuVfioIoas {
+        size: IommuVfioIoas::SIZE,
+        ioas_id: w.ioas.0,
+        ..Default::default()
+    };
     let mut none = IommuVfioIoas { op: get, ..cmd };
-    assert_eq!(errno(w.iommu.ioctl(IOMMU_VFIO_IOAS, &mut none)), Errno::ENODEV);
+    assert_eq!(
+        errno(w.iommu.ioctl(IOMMU_VFIO_IOAS, &mut none)),
+        Errno::ENODEV
+    );
     Rules::of(IommuVfioIoas { op: set, ..cmd })
         .rule(Errno::EOPNOTSUPP, "reserved field", |c| {
             c.__reserved = 1;
@@ -133,7 +194,11 @@ fn the_ioas_for_vfio_can_be_forgotten() {
     w.iommu.destroy(w.empty).expect("it is not in use by that");
     assert_eq!(errno(vfio(IommufdVfioIoasOp::GET, NONE)), Errno::ENODEV);
     assert_eq!(w.iommu.ioas_alloc().unwrap(), w.empty);
-    assert_eq!(errno(vfio(IommufdVfioIoasOp::GET, NONE)), Errno::ENODEV, "another IOAS");
+    assert_eq!(
+        errno(vfio(IommufdVfioIoasOp::GET, NONE)),
+        Errno::ENODEV,
+        "another IOAS"
+    );
     w.close();
 }
 

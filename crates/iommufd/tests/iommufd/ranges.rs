@@ -1,4 +1,4 @@
-//! IOAS_IOVA_RANGES, IOAS_ALLOW_IOVAS, IOAS_ALLOC and IOAS_CHANGE_PROCESS.
+//! `IOAS_IOVA_RANGES`, `IOAS_ALLOW_IOVAS`, `IOAS_ALLOC` and `IOAS_CHANGE_PROCESS`.
 
 use swiommu_abi::ioas::{
     IOMMU_IOAS_ALLOC, IOMMU_IOAS_ALLOW_IOVAS, IOMMU_IOAS_CHANGE_PROCESS, IOMMU_IOAS_IOVA_RANGES,
@@ -33,11 +33,25 @@ fn iova_ranges_check_in_order() {
         .check(&w, IOMMU_IOAS_IOVA_RANGES);
 
     // What cannot be written comes before what does not fit, and then the struct stays as it is.
-    let mut cmd = IommuIoasIovaRanges { num_iovas: 1, allowed_iovas: 0x10_0000, ..good };
-    assert_eq!(errno(w.iommu.ioctl(IOMMU_IOAS_IOVA_RANGES, &mut cmd)), Errno::EFAULT);
+    let mut cmd = IommuIoasIovaRanges {
+        num_iovas: 1,
+        allowed_iovas: 0x10_0000,
+        ..good
+    };
+    assert_eq!(
+        errno(w.iommu.ioctl(IOMMU_IOAS_IOVA_RANGES, &mut cmd)),
+        Errno::EFAULT
+    );
     assert_eq!((cmd.num_iovas, cmd.out_iova_alignment), (1, 0));
-    let mut cmd = IommuIoasIovaRanges { num_iovas: 0, allowed_iovas: 0, ..good };
-    assert_eq!(errno(w.iommu.ioctl(IOMMU_IOAS_IOVA_RANGES, &mut cmd)), Errno::EMSGSIZE);
+    let mut cmd = IommuIoasIovaRanges {
+        num_iovas: 0,
+        allowed_iovas: 0,
+        ..good
+    };
+    assert_eq!(
+        errno(w.iommu.ioctl(IOMMU_IOAS_IOVA_RANGES, &mut cmd)),
+        Errno::EMSGSIZE
+    );
     assert_eq!((cmd.num_iovas, cmd.out_iova_alignment), (2, 1));
     w.close();
 }
@@ -83,26 +97,44 @@ fn allowed_ranges_check_in_order() {
 #[test]
 fn allowed_ranges_are_checked_one_by_one() {
     let w = World::new();
-    w.iommu.add_reserved(w.empty, Iova::new(0x8000), PAGE).unwrap();
+    w.iommu
+        .add_reserved(w.empty, Iova::new(0x8000), PAGE)
+        .unwrap();
     let (good, touching) = ((0x2000, 0x2fff), (0x3000, 0x3fff));
     let (single, backwards, overlapping) = ((7, 7), (8, 7), (0x2fff, 0x3fff));
     let reserved = (0x7000, 0x8000);
-    assert_eq!(allow(&w, &[single], 2), Err(Errno::EINVAL), "before the next is read");
+    assert_eq!(
+        allow(&w, &[single], 2),
+        Err(Errno::EINVAL),
+        "before the next is read"
+    );
     assert_eq!(allow(&w, &[backwards], 2), Err(Errno::EINVAL));
     assert_eq!(allow(&w, &[good, overlapping], 3), Err(Errno::EINVAL));
     assert_eq!(allow(&w, &[good, good], 3), Err(Errno::EINVAL));
     assert_eq!(allow(&w, &[good], 2), Err(Errno::EFAULT));
-    assert_eq!(allow(&w, &[reserved], 2), Err(Errno::EFAULT), "before any is compared");
+    assert_eq!(
+        allow(&w, &[reserved], 2),
+        Err(Errno::EFAULT),
+        "before any is compared"
+    );
     assert_eq!(allow(&w, &[reserved, single], 2), Err(Errno::EINVAL));
     assert_eq!(allow(&w, &[good, reserved], 2), Err(Errno::EADDRINUSE));
     assert_eq!(allow(&w, &[touching, good], 2), Ok(0));
 
     // The list that was refused is not in force, and the one before it is.
-    assert_eq!(allow(&w, &[(0x5000, 0x5fff), reserved], 2), Err(Errno::EADDRINUSE));
+    assert_eq!(
+        allow(&w, &[(0x5000, 0x5fff), reserved], 2),
+        Err(Errno::EADDRINUSE)
+    );
     let placed = w.iommu.map(w.empty, w.page(0), 2 * PAGE).unwrap();
     assert_eq!(placed, Iova::new(0x2000), "ranges that touch are one");
-    assert_eq!(errno(w.iommu.map(w.empty, w.page(0), 2 * PAGE)), Errno::ENOSPC);
-    w.iommu.map_fixed(w.empty, w.page(0), PAGE, Iova::new(0xa000)).expect("a fixed IOVA");
+    assert_eq!(
+        errno(w.iommu.map(w.empty, w.page(0), 2 * PAGE)),
+        Errno::ENOSPC
+    );
+    w.iommu
+        .map_fixed(w.empty, w.page(0), PAGE, Iova::new(0xa000))
+        .expect("a fixed IOVA");
     assert_eq!(allow(&w, &[], 0), Ok(0));
     w.iommu.map(w.empty, w.page(0), 2 * PAGE).unwrap();
     w.close();
@@ -123,7 +155,10 @@ fn an_allowed_range_keeps_page_tables_out() {
 #[test]
 fn ioas_alloc_takes_no_flags() {
     let w = World::new();
-    let good = IommuIoasAlloc { size: IommuIoasAlloc::SIZE, ..Default::default() };
+    let good = IommuIoasAlloc {
+        size: IommuIoasAlloc::SIZE,
+        ..Default::default()
+    };
     Rules::of(good)
         .rule(Errno::EOPNOTSUPP, "flags", |c| c.flags = 1)
         .check(&w, IOMMU_IOAS_ALLOC);

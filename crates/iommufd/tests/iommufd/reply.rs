@@ -48,17 +48,32 @@ const UNANSWERED: Result<i32, Errno> = Err(Errno::EFAULT);
 fn commands_without_an_answer_need_no_place_for_it() {
     let w = World::new();
     let other = w.iommu.ioas_alloc().unwrap();
-    let destroy = IommuDestroy { size: IommuDestroy::SIZE, id: other.0 };
+    let destroy = IommuDestroy {
+        size: IommuDestroy::SIZE,
+        id: other.0,
+    };
     assert_eq!(unanswered(&w, IOMMU_DESTROY, destroy), Ok(0));
     let size = IommuIoasAllowIovas::SIZE;
-    let allow = IommuIoasAllowIovas { size, ioas_id: w.empty.0, ..Default::default() };
+    let allow = IommuIoasAllowIovas {
+        size,
+        ioas_id: w.empty.0,
+        ..Default::default()
+    };
     assert_eq!(unanswered(&w, IOMMU_IOAS_ALLOW_IOVAS, allow), Ok(0));
     let size = IommuIoasChangeProcess::SIZE;
-    let change = IommuIoasChangeProcess { size, ..Default::default() };
+    let change = IommuIoasChangeProcess {
+        size,
+        ..Default::default()
+    };
     assert_eq!(unanswered(&w, IOMMU_IOAS_CHANGE_PROCESS, change), Ok(0));
     let vfio = |op: IommufdVfioIoasOp| {
         let size = IommuVfioIoas::SIZE;
-        let cmd = IommuVfioIoas { size, ioas_id: w.empty.0, op: op.0, ..Default::default() };
+        let cmd = IommuVfioIoas {
+            size,
+            ioas_id: w.empty.0,
+            op: op.0,
+            ..Default::default()
+        };
         unanswered(&w, IOMMU_VFIO_IOAS, cmd)
     };
     assert_eq!(vfio(IommufdVfioIoasOp::SET), Ok(0));
@@ -80,7 +95,10 @@ fn objects_that_nobody_was_told_of_are_undone() {
     let w = World::new();
     w.map(0, 1, BASE);
     let before = w.state();
-    let alloc = IommuIoasAlloc { size: IommuIoasAlloc::SIZE, ..Default::default() };
+    let alloc = IommuIoasAlloc {
+        size: IommuIoasAlloc::SIZE,
+        ..Default::default()
+    };
     assert_eq!(unanswered(&w, IOMMU_IOAS_ALLOC, alloc), UNANSWERED);
     // The number stands at the end, so the other fields alone do not help.
     assert_eq!(call(&w, IOMMU_IOAS_ALLOC, alloc, 8).0, UNANSWERED);
@@ -92,7 +110,11 @@ fn objects_that_nobody_was_told_of_are_undone() {
     };
     let tables = w.host.memory().table_bytes();
     assert_eq!(unanswered(&w, IOMMU_HWPT_ALLOC, alloc), UNANSWERED);
-    assert_eq!(w.host.memory().table_bytes(), tables, "its page table is gone too");
+    assert_eq!(
+        w.host.memory().table_bytes(),
+        tables,
+        "its page table is gone too"
+    );
     assert_eq!(w.state(), before);
     assert_eq!(w.iommu.ioas_alloc().unwrap(), ObjectId(w.empty.0 + 1));
     w.close();
@@ -135,7 +157,9 @@ fn mappings_that_nobody_was_told_of_stay() {
         src_iova: at(0).get(),
     };
     assert_eq!(unanswered(&w, IOMMU_IOAS_COPY, copy), UNANSWERED);
-    w.iommu.check_map(w.device.hwpt, at(4), PAGE, w.page(0)).unwrap();
+    w.iommu
+        .check_map(w.device.hwpt, at(4), PAGE, w.page(0))
+        .unwrap();
     pinned(2);
     let unmap = |iova: swiommu_addr::Iova| IommuIoasUnmap {
         size: IommuIoasUnmap::SIZE,
@@ -151,7 +175,12 @@ fn mappings_that_nobody_was_told_of_stay() {
     w.iommu.vfio_ioas(IommufdVfioIoasOp::SET, w.ioas).unwrap();
     w.map(0, 1, at(0));
     let argsz = VfioIommuType1DmaUnmap::SIZE;
-    let unmap = VfioIommuType1DmaUnmap { argsz, flags: 0, iova: at(0).get(), size: PAGE };
+    let unmap = VfioIommuType1DmaUnmap {
+        argsz,
+        flags: 0,
+        iova: at(0).get(),
+        size: PAGE,
+    };
     assert_eq!(unanswered(&w, VFIO_IOMMU_UNMAP_DMA, unmap), UNANSWERED);
     pinned(0);
     w.close();
@@ -184,7 +213,9 @@ fn an_option_answers_with_its_value_alone() {
 #[test]
 fn ranges_that_do_not_fit_are_told_as_far_as_they_do() {
     let w = World::new();
-    w.iommu.add_reserved(w.empty, swiommu_addr::Iova::new(0x5000), PAGE).unwrap();
+    w.iommu
+        .add_reserved(w.empty, swiommu_addr::Iova::new(0x5000), PAGE)
+        .unwrap();
     let array = w.process.buffer(PAGE).unwrap();
     array.write(0, &[0xaa; 48]).unwrap();
     let cmd = IommuIoasIovaRanges {
@@ -199,7 +230,10 @@ fn ranges_that_do_not_fit_are_told_as_far_as_they_do() {
     assert_eq!((left.num_iovas, left.out_iova_alignment), (2, 1));
     let mut found = [0; 24];
     array.read(0, &mut found).unwrap();
-    assert_eq!(found[..16], [0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x4f, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(
+        found[..16],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x4f, 0, 0, 0, 0, 0, 0]
+    );
     assert_eq!(found[16..], [0xaa; 8], "no more than was asked for");
     assert_eq!(unanswered(&w, IOMMU_IOAS_IOVA_RANGES, cmd), UNANSWERED);
     w.close();
@@ -209,7 +243,11 @@ fn ranges_that_do_not_fit_are_told_as_far_as_they_do() {
 #[test]
 fn a_short_struct_gets_what_fits() {
     let w = World::new();
-    let cmd = IommuHwInfo { size: 32, dev_id: w.device.idev.0, ..Default::default() };
+    let cmd = IommuHwInfo {
+        size: 32,
+        dev_id: w.device.idev.0,
+        ..Default::default()
+    };
     let (result, left) = call(&w, IOMMU_GET_HW_INFO, cmd, 0);
     assert_eq!(result, Ok(0));
     assert_eq!((left.data_len, left.out_capabilities), (8, 0));
@@ -245,7 +283,10 @@ fn hardware_information_may_be_half_told() {
     assert_eq!(unanswered(&w, IOMMU_GET_HW_INFO, cmd), UNANSWERED);
     let mut found = [0; 16];
     w.memory.read(0, &mut found).unwrap();
-    assert_eq!(found[..12], [0, 0, 0, 0, 0xef, 0xbe, 0xad, 0xde, 0, 0, 0, 0]);
+    assert_eq!(
+        found[..12],
+        [0, 0, 0, 0, 0xef, 0xbe, 0xad, 0xde, 0, 0, 0, 0]
+    );
     assert_eq!(found[12..], [0xaa; 4]);
     w.close();
 }

@@ -27,7 +27,12 @@ impl Library {
         let process = host.process().unwrap();
         let memory = process.buffer(4 * PAGE).unwrap();
         let context = Context::new(host.memory());
-        Self { host, process, memory, context }
+        Self {
+            host,
+            process,
+            memory,
+            context,
+        }
     }
 
     fn map(&self, ioas: ObjectId, placement: Placement) -> Result<swiommu_addr::Iova, Errno> {
@@ -40,7 +45,9 @@ impl Library {
             placement,
             prot: Prot::READ | Prot::WRITE,
         };
-        self.context.map(ioas, request).map_err(|error| error.errno())
+        self.context
+            .map(ioas, request)
+            .map_err(|error| error.errno())
     }
 }
 
@@ -58,7 +65,11 @@ fn a_device_reaches_what_is_mapped() {
     let iova = lib.map(ioas, Placement::Automatic).unwrap();
     assert_eq!(iova, BASE);
     let domain = context.paging_domain(hwpt).unwrap();
-    let memory = lib.process.space().resolve(lib.memory.range(), swiommu_mem::Access::Read).unwrap();
+    let memory = lib
+        .process
+        .space()
+        .resolve(lib.memory.range(), swiommu_mem::Access::Read)
+        .unwrap();
     assert_eq!(domain.iova_to_phys(iova), Some(memory[0].memory.start()));
     assert_eq!(lib.map(ioas, Placement::Fixed(at(1))), Err(Errno::EEXIST));
 
@@ -71,8 +82,13 @@ fn a_device_reaches_what_is_mapped() {
     };
     let manual = context.hwpt_alloc(&request).unwrap();
     assert_eq!(device.replace(Pasid::NONE, manual).unwrap(), manual);
-    assert_eq!(context.destroy(hwpt).map_err(|error| error.errno()), Err(Errno::ENOENT));
-    let copied = context.copy((ioas, iova), PAGE, ioas, Placement::Automatic, Prot::READ).unwrap();
+    assert_eq!(
+        context.destroy(hwpt).map_err(|error| error.errno()),
+        Err(Errno::ENOENT)
+    );
+    let copied = context
+        .copy((ioas, iova), PAGE, ioas, Placement::Automatic, Prot::READ)
+        .unwrap();
     let domain = context.paging_domain(manual).unwrap();
     assert_eq!(domain.iova_to_phys(copied), domain.iova_to_phys(iova));
 
@@ -97,7 +113,11 @@ fn dropping_the_context_lets_everything_go() {
     lib.map(ioas, Placement::Automatic).unwrap();
     assert_eq!(lib.host.memory().pinned_pages(), 4);
     drop(device);
-    assert_eq!(lib.host.memory().pinned_pages(), 0, "the automatic page table is gone");
+    assert_eq!(
+        lib.host.memory().pinned_pages(),
+        0,
+        "the automatic page table is gone"
+    );
     drop(lib.context);
     assert_eq!(lib.host.memory().table_bytes(), 0);
 }

@@ -43,9 +43,17 @@ fn unmap(w: &World, iova: Iova, pages: u64) -> Result<u64, Errno> {
 /// The result, and what stands in `size` afterwards.
 fn unmap_with(w: &World, flags: u32, iova: u64, size: u64) -> (Result<u64, Errno>, u64) {
     let argsz = VfioIommuType1DmaUnmap::SIZE;
-    let mut cmd = VfioIommuType1DmaUnmap { argsz, flags, iova, size };
+    let mut cmd = VfioIommuType1DmaUnmap {
+        argsz,
+        flags,
+        iova,
+        size,
+    };
     let result = w.iommu.ioctl(VFIO_IOMMU_UNMAP_DMA, &mut cmd);
-    (result.map(|_| cmd.size).map_err(|refusal| refusal.errno()), cmd.size)
+    (
+        result.map(|_| cmd.size).map_err(|refusal| refusal.errno()),
+        cmd.size,
+    )
 }
 
 #[test]
@@ -77,12 +85,19 @@ fn set_iommu_checks_in_order() {
     for kind in [0, 2, 4, 8, 1 << 32 | TYPE1] {
         assert_eq!(set(kind), Err(Errno::EINVAL), "kind {kind:#x}");
     }
-    assert_eq!((set(TYPE1), set(TYPE1_V2)), (Err(Errno::ENODEV), Err(Errno::ENODEV)));
+    assert_eq!(
+        (set(TYPE1), set(TYPE1_V2)),
+        (Err(Errno::ENODEV), Err(Errno::ENODEV))
+    );
     choose(&w, w.ioas);
     let huge = || w.iommu.option(IommufdOption::HUGE_PAGES, w.ioas).unwrap();
     w.map(0, 1, BASE);
     assert_eq!((set(TYPE1_V2), huge()), (Ok(0), 1));
-    assert_eq!((set(TYPE1), huge()), (Err(Errno::EINVAL), 1), "large pages are in use");
+    assert_eq!(
+        (set(TYPE1), huge()),
+        (Err(Errno::EINVAL), 1),
+        "large pages are in use"
+    );
     w.iommu.unmap_all(w.ioas).unwrap();
     assert_eq!((set(TYPE1), huge()), (Ok(0), 0));
     assert_eq!((set(TYPE1_V2), huge()), (Ok(0), 0), "they stay off");
@@ -99,10 +114,16 @@ fn map_checks_in_order() {
     w.memory.write(w.memory.len() - 16, &[0; 16]).unwrap();
     let half = w.iommu.ioctl_raw(VFIO_IOMMU_MAP_DMA, Arg::from(at_end));
     assert_eq!(errno(half), Errno::EFAULT);
-    assert_eq!(errno(w.iommu.ioctl(VFIO_IOMMU_MAP_DMA, &mut short)), Errno::EINVAL);
+    assert_eq!(
+        errno(w.iommu.ioctl(VFIO_IOMMU_MAP_DMA, &mut short)),
+        Errno::EINVAL
+    );
     let good = map(&w, at(4), 1);
     let mut too_early = good;
-    assert_eq!(errno(w.iommu.ioctl(VFIO_IOMMU_MAP_DMA, &mut too_early)), Errno::ENODEV);
+    assert_eq!(
+        errno(w.iommu.ioctl(VFIO_IOMMU_MAP_DMA, &mut too_early)),
+        Errno::ENODEV
+    );
     choose(&w, w.ioas);
     Rules::of(good)
         .rule(Errno::EINVAL, "argsz", |c| {
@@ -112,7 +133,9 @@ fn map_checks_in_order() {
         .rule(Errno::EOVERFLOW, "the end of vaddr", |c| c.vaddr = u64::MAX)
         .rule(Errno::EINVAL, "size misaligned", |c| c.size = PAGE + 1)
         .rule(Errno::EINVAL, "iova misaligned", |c| c.iova = u64::MAX)
-        .rule(Errno::EOVERFLOW, "the end of iova", |c| c.iova = LAST_MOCK_PAGE)
+        .rule(Errno::EOVERFLOW, "the end of iova", |c| {
+            c.iova = LAST_MOCK_PAGE;
+        })
         .rule(Errno::EINVAL, "reserved", |c| c.iova = BASE.get() - PAGE)
         .rule(Errno::EEXIST, "an area", |c| c.iova = BASE.get())
         .rule(Errno::EINVAL, "page offset", |c| c.vaddr |= 1)
@@ -124,13 +147,19 @@ fn map_checks_in_order() {
 #[test]
 fn a_mapping_without_permissions_is_only_noted() {
     let w = World::new();
-    let mut cmd = VfioIommuType1DmaMap { flags: 0, ..map(&w, at(4), 1) };
+    let mut cmd = VfioIommuType1DmaMap {
+        flags: 0,
+        ..map(&w, at(4), 1)
+    };
     choose(&w, w.empty);
     w.iommu.ioctl(VFIO_IOMMU_MAP_DMA, &mut cmd).unwrap();
     let before = w.state();
     assert_eq!(errno(w.iommu.mock_domain(w.empty)), Errno::EINVAL);
     choose(&w, w.ioas);
-    assert_eq!(errno(w.iommu.ioctl(VFIO_IOMMU_MAP_DMA, &mut cmd)), Errno::EINVAL);
+    assert_eq!(
+        errno(w.iommu.ioctl(VFIO_IOMMU_MAP_DMA, &mut cmd)),
+        Errno::EINVAL
+    );
     assert_eq!(w.state(), before);
     w.close();
 }
@@ -139,7 +168,12 @@ fn a_mapping_without_permissions_is_only_noted() {
 fn unmap_checks_in_order() {
     let w = World::new();
     let call = |argsz, flags, iova, size| {
-        let mut cmd = VfioIommuType1DmaUnmap { argsz, flags, iova, size };
+        let mut cmd = VfioIommuType1DmaUnmap {
+            argsz,
+            flags,
+            iova,
+            size,
+        };
         let refused = errno(w.iommu.ioctl(VFIO_IOMMU_UNMAP_DMA, &mut cmd));
         (refused, cmd.size)
     };
@@ -150,7 +184,11 @@ fn unmap_checks_in_order() {
     choose(&w, w.ioas);
     for (iova, size) in [(1, 0), (0, 1), (1, 1)] {
         let refused = (Errno::EINVAL, size);
-        assert_eq!(call(whole, 2, iova, size), refused, "everything is a range of its own");
+        assert_eq!(
+            call(whole, 2, iova, size),
+            refused,
+            "everything is a range of its own"
+        );
     }
     // From here on, `size` says how much went.
     assert_eq!(call(whole, 0, 0, 0), (Errno::EINVAL, 0));
@@ -178,10 +216,16 @@ fn version_2_unmaps_only_what_was_mapped() {
     w.map(0, 1, at(0));
     w.map(4, 4, at(4));
     for (first, pages) in [(4, 2), (5, 1), (6, 2), (5, 9)] {
-        assert_eq!(unmap_with(&w, 0, at(first).get(), pages * PAGE), (Err(Errno::ENOENT), 0));
+        assert_eq!(
+            unmap_with(&w, 0, at(first).get(), pages * PAGE),
+            (Err(Errno::ENOENT), 0)
+        );
     }
     // What went before the part that could not is gone, though the call does not say so.
-    assert_eq!(unmap_with(&w, 0, at(0).get(), 6 * PAGE), (Err(Errno::ENOENT), 0));
+    assert_eq!(
+        unmap_with(&w, 0, at(0).get(), 6 * PAGE),
+        (Err(Errno::ENOENT), 0)
+    );
     assert_eq!(w.host.memory().pinned_pages(), 4);
     assert_eq!(unmap(&w, at(0), 20), Ok(4 * PAGE));
     w.close();
@@ -194,12 +238,18 @@ fn version_1_unmaps_any_page() {
     number(&w, VFIO_SET_IOMMU, TYPE1).unwrap();
     w.map(0, 4, at(0));
     assert_eq!(unmap(&w, at(1), 1), Ok(PAGE));
-    w.iommu.check_map(w.device.hwpt, at(0), PAGE, w.page(0)).unwrap();
-    w.iommu.check_map(w.device.hwpt, at(2), 2 * PAGE, w.page(2)).unwrap();
+    w.iommu
+        .check_map(w.device.hwpt, at(0), PAGE, w.page(0))
+        .unwrap();
+    w.iommu
+        .check_map(w.device.hwpt, at(2), 2 * PAGE, w.page(2))
+        .unwrap();
     w.iommu.check_refs(w.page(1), PAGE, 0).unwrap();
     w.iommu.check_refs(w.page(2), 2 * PAGE, 1).unwrap();
     // The halves are mappings like others.
-    w.iommu.copy((w.ioas, at(2)), 2 * PAGE, w.ioas, Some(at(8))).unwrap();
+    w.iommu
+        .copy((w.ioas, at(2)), 2 * PAGE, w.ioas, Some(at(8)))
+        .unwrap();
     w.map(8, 1, at(1));
     assert_eq!(unmap(&w, at(0), 4), Ok(4 * PAGE));
     assert_eq!(w.host.memory().pinned_pages(), 2, "the copies");
@@ -208,10 +258,10 @@ fn version_1_unmaps_any_page() {
 
 #[test]
 fn every_order_of_unmapping_pages_leaves_the_others() {
+    const PAGES: u64 = 8;
     let w = World::new();
     choose(&w, w.ioas);
     number(&w, VFIO_SET_IOMMU, TYPE1).unwrap();
-    const PAGES: u64 = 8;
     for step in [1, 3, 5, 7] {
         w.map(0, PAGES, at(0));
         let mut left: Vec<u64> = (0..PAGES).collect();
@@ -221,7 +271,9 @@ fn every_order_of_unmapping_pages_leaves_the_others() {
             left.retain(|other| *other != page);
             for &other in &left {
                 let hwpt = w.device.hwpt;
-                w.iommu.check_map(hwpt, at(other), PAGE, w.page(other)).unwrap();
+                w.iommu
+                    .check_map(hwpt, at(other), PAGE, w.page(other))
+                    .unwrap();
             }
             assert_eq!(w.host.memory().pinned_pages(), left.len() as u64);
         }
@@ -238,13 +290,20 @@ fn cuts_are_refused_where_they_cannot_be() {
     let before = w.state();
     let cut = |iova: u64, size| unmap_with(&w, 0, iova, size);
     let refused = (Err(Errno::EINVAL), 100);
-    assert_eq!(cut(at(1).get(), 100), refused, "the end is not on a page, and nothing is written");
+    assert_eq!(
+        cut(at(1).get(), 100),
+        refused,
+        "the end is not on a page, and nothing is written"
+    );
     let size = PAGE;
     assert_eq!(cut(at(1).get() + 8, size), (Err(Errno::EINVAL), size));
     assert_eq!(w.state(), before);
 
     let access = w.iommu.create_access(w.ioas, AccessKind::Pins).unwrap();
-    let pin = w.iommu.access_pages(access, at(0), PAGE, w.page(0)).unwrap();
+    let pin = w
+        .iommu
+        .access_pages(access, at(0), PAGE, w.page(0))
+        .unwrap();
     assert_eq!(cut(at(2).get(), size), (Err(Errno::EINVAL), size), "pinned");
     w.iommu.destroy_access_pages(access, pin).unwrap();
     assert_eq!(cut(at(2).get(), size), (Ok(PAGE), PAGE));
@@ -258,8 +317,13 @@ fn large_pages_are_not_cut() {
     let w = World::new();
     choose(&w, w.ioas);
     number(&w, VFIO_SET_IOMMU, TYPE1).unwrap();
-    w.iommu.set_option(IommufdOption::HUGE_PAGES, w.ioas, 1).unwrap();
+    w.iommu
+        .set_option(IommufdOption::HUGE_PAGES, w.ioas, 1)
+        .unwrap();
     w.map(0, 4, at(0));
-    assert_eq!(unmap_with(&w, 0, at(1).get(), PAGE), (Err(Errno::ENOENT), 0));
+    assert_eq!(
+        unmap_with(&w, 0, at(1).get(), PAGE),
+        (Err(Errno::ENOENT), 0)
+    );
     w.close();
 }

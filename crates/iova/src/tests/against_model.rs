@@ -5,7 +5,7 @@ use std::vec::Vec;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use swiommu_addr::{Iova, IovaRange, PageSize};
+use swiommu_addr::{Address, Iova, IovaRange, PageSize};
 
 use super::model::{Model, PlaceErrno};
 use super::{Numbered, Random, range, request};
@@ -63,25 +63,21 @@ impl Pair {
         placed.ok()
     }
 
+    /// The start of some area, the `n`th if there are so many; 0 without areas.
+    fn start_of(&self, n: usize) -> Iova {
+        let area = self.model.areas.iter().cycle().nth(n);
+        area.map_or(Iova::new(0), |(area, _)| area.start())
+    }
+
     fn call(&mut self, call: Call) {
         match call {
             Call::Insert(range) => self.insert(range),
             Call::Remove(n) => {
-                let start = self
-                    .model
-                    .areas
-                    .get(n)
-                    .map_or(0, |(area, _)| area.start().get());
-                let start = Iova::new(start);
+                let start = self.start_of(n);
                 assert_eq!(self.space.remove(start), self.model.remove(start));
             }
             Call::Split(n, offset) => {
-                let start = self
-                    .model
-                    .areas
-                    .get(n)
-                    .map_or(0, |(area, _)| area.start().get());
-                let at = Iova::new(start.wrapping_add(offset));
+                let at = self.start_of(n).wrapping_add(offset);
                 assert_eq!(self.space.split(at, |value| *value), self.model.split(at));
             }
             Call::Reserve(range, owner) => {
@@ -224,6 +220,40 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// Nodes that lose most of what they have beside nodes that lose nothing.
+    #[test]
+    fn shrinking_from_one_end(seed in any::<u64>(), downwards in any::<bool>()) {
+        let mut random = Random(seed);
+        let mut pair = Pair::default();
+        let mut starts: Vec<u64> = (1..5000).map(|index| index * 0x1000).collect();
+        for place in (1..starts.len()).rev() {
+            starts.swap(place, usize::try_from(random.below(place as u64 + 1)).unwrap());
+        }
+        for start in starts {
+            if random.below(2) == 0 {
+                pair.insert(range(start, start + 0x7ff));
+            } else {
+                // The owners are in order.
+                let owner = u8::try_from(start >> 17).unwrap();
+                pair.call(Call::Reserve(range(start, start + random.below(0x1000)), owner));
+            }
+        }
+        pair.check();
+        for step in 0..160 {
+            let owner = if downwards { 159 - step } else { step };
+            pair.call(Call::Unreserve(owner));
+            let from = u64::from(owner) << 17;
+            let areas = pair.model.overlapping(range(from, from + 0x1_ffff));
+            for (area, _) in areas {
+                assert_eq!(pair.space.remove(area.start()), pair.model.remove(area.start()));
+            }
+            pair.call(Call::Place((0, 0x1_0000, 1, 0x1_0000)));
+            pair.check();
+        }
+        assert_eq!(pair.space.reserved().count(), 0);
+        assert!(pair.space.is_empty());
+    }
+
     /// Enough entries for inner nodes above inner nodes.
     #[test]
     fn many_entries(
@@ -254,6 +284,8 @@ proptest! {
             let offset = random.below(16) * 0x100;
             let length = 1 + random.below(2 * stride);
             pair.call(Call::PlaceAndInsert((offset, length, 1, 0x20_0000)));
+            let start = random.below(4500 * stride);
+            pair.insert(range(start, start + random.below(2 * stride)));
             pair.call(Call::Remove(usize::try_from(random.below(4000)).unwrap()));
             pair.call(Call::Look(random.below(4500 * stride)));
         }

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use swiommu_addr::Iova;
 
-use super::{Numbered, range};
+use super::{Numbered, range, request};
 use crate::{AllowError, AllowList, InsertError, NotAllowed, ReserveError};
 
 fn allow(start: u64, last: u64) -> AllowList {
@@ -142,6 +142,27 @@ fn the_whole_space_can_be_one_area_or_reserved() {
     assert_eq!(space.unreserve(&4), [everything]);
     assert_eq!(space.unreserved().collect::<Vec<_>>(), [everything]);
     space.insert(everything, 1).unwrap();
+}
+
+#[test]
+fn an_area_leaves_what_is_reserved_beside_it() {
+    let mut space = Numbered::new();
+    space.reserve(range(0x1000, 0x1fff), 0).unwrap();
+    space.reserve(range(0x3000, 0x3fff), 1).unwrap();
+    space.insert(range(0x2000, 0x2fff), 1).unwrap();
+    space.remove(Iova::new(0x2000)).unwrap();
+    let place = |space: &mut Numbered| {
+        let placed = space.place(&request(0, 0x1000, 1));
+        placed.unwrap().start().get()
+    };
+    assert_eq!(place(&mut space), 0x2000);
+    space.insert(range(0x2000, 0x2fff), 1).unwrap();
+    assert_eq!(place(&mut space), 0x4000);
+    space.unreserve(&1);
+    assert_eq!(place(&mut space), 0x3000);
+    space.unreserve(&0);
+    assert_eq!(place(&mut space), 0x1000);
+    space.verify();
 }
 
 #[test]

@@ -55,6 +55,8 @@ fn check_leaf<V>(leaf: &Leaf<V>) -> Vec<Gap> {
         leaf.areas(),
         entries.iter().filter_map(|entry| entry.area()).count()
     );
+    let deltas = leaf.deltas();
+    assert!(deltas.is_empty() || deltas.len() == entries.len() && deltas.iter().any(|&d| d != 0));
     for (slot, entry) in entries.iter().enumerate() {
         if entry.area.is_some() {
             assert!(entry.start <= entry.last);

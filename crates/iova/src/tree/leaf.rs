@@ -111,6 +111,11 @@ impl<V> Leaf<V> {
         cover
     }
 
+    #[cfg(test)]
+    pub(super) fn deltas(&self) -> &[i32] {
+        &self.deltas
+    }
+
     /// The change of cover at an entry.
     pub(super) fn delta(&self, slot: usize) -> i32 {
         self.deltas.get(slot).copied().unwrap_or(0)

@@ -215,7 +215,7 @@ impl LocalSpace {
             return Err(Fault::Gone);
         }
         let state = self.state.read();
-        for piece in state.mappings.cover(numbers(range)) {
+        state.mappings.try_each(numbers(range), |piece| {
             let at = Hva::new(piece.first);
             let mapping = piece.value.ok_or(Fault::Unmapped(at))?;
             if !mapping.protection.allows(access) {
@@ -224,8 +224,8 @@ impl LocalSpace {
             if let Some(memory) = PaRange::from_len(mapping.pa, piece.last - piece.first + 1) {
                 act(memory, mapping.page);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Calls `act` for each piece of memory behind `len` bytes, with its distance from the start.

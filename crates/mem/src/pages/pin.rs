@@ -126,18 +126,21 @@ impl Pages {
     ) -> Result<Gathered, PinError> {
         let mut runs = Runs::new();
         let mut new = SmallVec::new();
-        for piece in state.held.cover(whole_pages(positions)) {
-            if let Some(held) = piece.value {
-                push_run(&mut runs, memory(&piece, held), held.page);
-                continue;
-            }
-            let mut at = piece.first;
-            for run in self.resolve(&state.owner, piece.first, piece.last)? {
-                push_run(&mut runs, run.memory, run.page);
-                new.push((at, run));
-                at = at.wrapping_add(run.memory.len_minus_one() + 1);
-            }
-        }
+        state
+            .held
+            .try_each(whole_pages(positions), |piece| -> Result<(), PinError> {
+                if let Some(held) = piece.value {
+                    push_run(&mut runs, memory(&piece, held), held.page);
+                    return Ok(());
+                }
+                let mut at = piece.first;
+                for run in self.resolve(&state.owner, piece.first, piece.last)? {
+                    push_run(&mut runs, run.memory, run.page);
+                    new.push((at, run));
+                    at = at.wrapping_add(run.memory.len_minus_one() + 1);
+                }
+                Ok(())
+            })?;
         let runs = trim(runs, positions);
         Ok(Gathered { runs, new })
     }

@@ -3,7 +3,8 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use swiommu_abi::UapiStruct;
 use swiommu_abi::dirty::{
-    IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, IommuHwptGetDirtyBitmap, IommuHwptSetDirtyTracking,
+    IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, IommuHwptGetDirtyBitmap,
+    IommuHwptSetDirtyTracking,
 };
 use swiommu_abi::fault::{IOMMU_FAULT_QUEUE_ALLOC, IommuFaultAlloc};
 use swiommu_abi::hw_queue::{IOMMU_HW_QUEUE_ALLOC, IommuHwQueueAlloc};
@@ -25,13 +26,42 @@ use crate::operands::{Below, Kind, Len, Memory, Pick, Span};
 #[derive(Debug)]
 pub enum Guest {
     FaultQueue,
-    Viommu { device: Pick, parent: Pick, len: Below<32> },
-    Vdevice { viommu: Pick, device: Pick, number: Below<3> },
-    Veventq { viommu: Pick, depth: Below<4> },
-    HwQueue { viommu: Pick, index: Below<3>, span: Span },
-    Invalidate { target: Pick, words: [u8; 6], len: Below<20>, count: Below<4> },
-    Track { hwpt: Pick, on: bool },
-    ReadDirty { hwpt: Pick, flags: Below<2>, span: Span, page: Len, bitmap: Memory },
+    Viommu {
+        device: Pick,
+        parent: Pick,
+        len: Below<32>,
+    },
+    Vdevice {
+        viommu: Pick,
+        device: Pick,
+        number: Below<3>,
+    },
+    Veventq {
+        viommu: Pick,
+        depth: Below<4>,
+    },
+    HwQueue {
+        viommu: Pick,
+        index: Below<3>,
+        span: Span,
+    },
+    Invalidate {
+        target: Pick,
+        words: [u8; 6],
+        len: Below<20>,
+        count: Below<4>,
+    },
+    Track {
+        hwpt: Pick,
+        on: bool,
+    },
+    ReadDirty {
+        hwpt: Pick,
+        flags: Below<2>,
+        span: Span,
+        page: Len,
+        bitmap: Memory,
+    },
 }
 
 impl<'a> Arbitrary<'a> for Guest {
@@ -41,13 +71,36 @@ impl<'a> Arbitrary<'a> for Guest {
         }
         Ok(match u8::arbitrary(u)? {
             0..=23 => Self::FaultQueue,
-            24..=71 => call!(Viommu { device, parent, len }),
-            72..=103 => call!(Vdevice { viommu, device, number }),
+            24..=71 => call!(Viommu {
+                device,
+                parent,
+                len
+            }),
+            72..=103 => call!(Vdevice {
+                viommu,
+                device,
+                number
+            }),
             104..=127 => call!(Veventq { viommu, depth }),
-            128..=159 => call!(HwQueue { viommu, index, span }),
-            160..=191 => call!(Invalidate { target, words, len, count }),
+            128..=159 => call!(HwQueue {
+                viommu,
+                index,
+                span
+            }),
+            160..=191 => call!(Invalidate {
+                target,
+                words,
+                len,
+                count
+            }),
             192..=215 => call!(Track { hwpt, on }),
-            216.. => call!(ReadDirty { hwpt, flags, span, page, bitmap }),
+            216.. => call!(ReadDirty {
+                hwpt,
+                flags,
+                span,
+                page,
+                bitmap
+            }),
         })
     }
 }
@@ -59,9 +112,16 @@ impl Guest {
         match *self {
             Self::FaultQueue => of(
                 IOMMU_FAULT_QUEUE_ALLOC,
-                IommuFaultAlloc { size: IommuFaultAlloc::SIZE, ..Default::default() },
+                IommuFaultAlloc {
+                    size: IommuFaultAlloc::SIZE,
+                    ..Default::default()
+                },
             ),
-            Self::Viommu { device: pick, parent, len } => of(
+            Self::Viommu {
+                device: pick,
+                parent,
+                len,
+            } => of(
                 IOMMU_VIOMMU_ALLOC,
                 IommuViommuAlloc {
                     size: IommuViommuAlloc::SIZE,
@@ -73,7 +133,11 @@ impl Guest {
                     ..Default::default()
                 },
             ),
-            Self::Vdevice { viommu: on, device: pick, number } => of(
+            Self::Vdevice {
+                viommu: on,
+                device: pick,
+                number,
+            } => of(
                 IOMMU_VDEVICE_ALLOC,
                 IommuVdeviceAlloc {
                     size: IommuVdeviceAlloc::SIZE,
@@ -93,7 +157,11 @@ impl Guest {
                     ..Default::default()
                 },
             ),
-            Self::HwQueue { viommu: on, index, span } => {
+            Self::HwQueue {
+                viommu: on,
+                index,
+                span,
+            } => {
                 let (nesting_parent_iova, length) = now.span(None, span);
                 let cmd = IommuHwQueueAlloc {
                     size: IommuHwQueueAlloc::SIZE,
@@ -106,7 +174,12 @@ impl Guest {
                 };
                 of(IOMMU_HW_QUEUE_ALLOC, cmd)
             }
-            Self::Invalidate { target, words, len, count } => {
+            Self::Invalidate {
+                target,
+                words,
+                len,
+                count,
+            } => {
                 let words: Vec<u32> = words.iter().map(|byte| u32::from(byte % 6)).collect();
                 let cmd = IommuHwptInvalidate {
                     size: IommuHwptInvalidate::SIZE,
@@ -117,7 +190,10 @@ impl Guest {
                     entry_num: count.0,
                     ..Default::default()
                 };
-                Encoded { data: words.as_bytes().to_vec(), ..of(IOMMU_HWPT_INVALIDATE, cmd) }
+                Encoded {
+                    data: words.as_bytes().to_vec(),
+                    ..of(IOMMU_HWPT_INVALIDATE, cmd)
+                }
             }
             Self::Track { hwpt, on } => of(
                 IOMMU_HWPT_SET_DIRTY_TRACKING,
@@ -128,7 +204,13 @@ impl Guest {
                     ..Default::default()
                 },
             ),
-            Self::ReadDirty { hwpt, flags, span, page, bitmap } => {
+            Self::ReadDirty {
+                hwpt,
+                flags,
+                span,
+                page,
+                bitmap,
+            } => {
                 let (iova, length) = now.span(None, span);
                 let cmd = IommuHwptGetDirtyBitmap {
                     size: IommuHwptGetDirtyBitmap::SIZE,
