@@ -31,6 +31,24 @@ fn reserved_is_told_before_an_area() {
 }
 
 #[test]
+fn areas_that_reach_into_the_next_are_refused() {
+    let area = |index: u64| range(index * 0x100, index * 0x100 + 0x7f);
+    let mut space = Numbered::new();
+    for index in 0..1000 {
+        space.insert(area(index), 0).unwrap();
+    }
+    for index in 1..1000 {
+        let start = area(index).start().get();
+        let next = Err(InsertError::Area(area(index)));
+        assert_eq!(space.insert(range(start - 0x80, start), 1), next);
+        let before = Err(InsertError::Area(area(index - 1)));
+        assert_eq!(space.insert(range(start - 0x81, start - 0x80), 1), before);
+        assert_eq!(space.insert(range(start - 0x80, start - 1), 1), Ok(()));
+    }
+    space.verify();
+}
+
+#[test]
 fn reserving_stays_clear_of_areas_and_allowed_ranges() {
     let mut space = Numbered::new();
     let (area, allowed) = (range(0x1000, 0x1fff), range(0x8000, 0x8fff));

@@ -39,7 +39,7 @@ pub(crate) enum Action {
 }
 
 /// A decision: the tree that a filter is compiled from.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Decision {
     Do(Action),
     /// Loads a word, then decides.
@@ -81,22 +81,32 @@ impl Decision {
         Self::Mask(mask, Box::new(self))
     }
 
-    /// The loaded word is a key of `cases`, which are sorted by it: a binary search. Any other word is allowed.
+    /// Decides by the loaded word: as its case says, or allows it if there is none. The cases are sorted.
     pub(crate) fn search(cases: &[(u32, Self)]) -> Self {
-        match cases {
-            [] => Self::Do(Action::Allow),
-            [(key, decision)] => {
-                Self::when(Test::Equal(*key), decision.clone(), Self::Do(Action::Allow))
-            }
-            _ => {
-                let (below, rest) = cases.split_at(cases.len() / 2);
-                Self::when(
-                    Test::AtLeast(rest[0].0),
-                    Self::search(rest),
-                    Self::search(below),
-                )
-            }
+        let mut segments = vec![Segment::new(0, Self::Do(Action::Allow))];
+        for (key, decision) in cases {
+            segments.push(Segment::new(*key, decision.clone()));
+            segments.push(Segment::new(key + 1, Self::Do(Action::Allow)));
         }
+        // A case that follows another leaves no gap between them, and neighbours that decide alike are one.
+        segments.dedup_by(|next, segment| {
+            let replaces = segment.start == next.start;
+            if replaces {
+                segment.decision = next.decision.clone();
+            }
+            replaces
+        });
+        segments.dedup_by(|next, segment| next.decision == segment.decision);
+        Self::find(&segments)
+    }
+
+    fn find(segments: &[Segment]) -> Self {
+        if let [only] = segments {
+            return only.decision.clone();
+        }
+        let (below, rest) = segments.split_at(balance(segments));
+        let start = rest.first().map_or(0, |segment| segment.start);
+        Self::when(Test::AtLeast(start), Self::find(rest), Self::find(below))
     }
 
     /// The instructions.
@@ -124,6 +134,36 @@ impl Decision {
             } => branch(*test, then.assemble(), otherwise.assemble()),
         }
     }
+}
+
+/// The words from `start` up to the next segment, about which the same is decided.
+struct Segment {
+    start: u32,
+    decision: Decision,
+}
+
+impl Segment {
+    fn new(start: u32, decision: Decision) -> Self {
+        Self { start, decision }
+    }
+
+    /// How much it matters to find it soon. What is decided without a look at arguments is either not even run through the filter, or
+    /// waits for the supervisor anyway.
+    fn weight(&self) -> usize {
+        match self.decision {
+            Decision::Do(_) => 1,
+            _ => 16,
+        }
+    }
+}
+
+/// Where to split two or more segments so that both sides weigh about the same.
+fn balance(segments: &[Segment]) -> usize {
+    let total: usize = segments.iter().map(Segment::weight).sum();
+    let below = |split: usize| segments[..split].iter().map(Segment::weight).sum::<usize>();
+    (1..segments.len())
+        .min_by_key(|split| (2 * below(*split)).abs_diff(total))
+        .unwrap_or(1)
 }
 
 fn prefixed(first: libc::sock_filter, next: &Decision) -> Vec<libc::sock_filter> {

@@ -221,3 +221,32 @@ fn a_branch_longer_than_a_conditional_jump_is_bridged() {
     assert_eq!(run(1299), libc::SECCOMP_RET_ALLOW);
     assert_eq!(run(1300), libc::SECCOMP_RET_USER_NOTIF);
 }
+
+#[test]
+fn a_search_finds_each_case_and_nothing_else() {
+    let looks = Decision::within(7, 9, Decision::Do(Action::Notify)).of(Word::argument(0));
+    let cases = [
+        (0, Decision::Do(Action::Notify)),
+        (2, looks.clone()),
+        (3, looks.clone()),
+        (4, Decision::Do(Action::Notify)),
+        (9, looks),
+        (400, Decision::Do(Action::Notify)),
+    ];
+    let program = Decision::search(&cases).of(Word::NUMBER).assemble();
+    for first in [7, 10] {
+        for number in 0..500 {
+            let action = evaluate(&program, call(number, [first, 0, 0, 0, 0, 0]));
+            let expected = match number {
+                0 | 4 | 400 => true,
+                2 | 3 | 9 => first == 7,
+                _ => false,
+            };
+            assert_eq!(
+                action == libc::SECCOMP_RET_USER_NOTIF,
+                expected,
+                "{number}, {first}"
+            );
+        }
+    }
+}
