@@ -45,7 +45,8 @@ pub(crate) enum Command {
 Examples:
   swiommu run -- ./my-vmm-tests
   swiommu run --trace calls.jsonl -- cargo test
-  swiommu run --memlock enforce --grant sys_resource -- ./iommufd")]
+  swiommu run --memlock enforce --grant sys_resource -- ./iommufd
+  swiommu run --fail-nth 17 -- ./my-driver")]
 pub(crate) struct RunOptions {
     /// What happens when the program pins more memory than its `RLIMIT_MEMLOCK`
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
@@ -64,6 +65,21 @@ pub(crate) struct RunOptions {
     /// Write every call as one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+
+    /// Make the N-th fallible step of the program's calls fail, as if memory had run out
+    ///
+    /// Steps are counted over all calls of all threads: looking up an object, reading the program's struct, pinning memory,
+    /// allocating a page table. At the end it is said which step failed, or that there were fewer; so a loop over N
+    /// shows what the program does about every single one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "fault_injection")]
+    pub(crate) fail_nth: Option<u32>,
+
+    /// Show the program the kernel's own interface of fault injection
+    ///
+    /// That is /proc/PID/task/TID/fail-nth and the attributes in /sys/kernel/debug, as with `CONFIG_FAULT_INJECTION`. What fails is
+    /// steps of the calls that swiommu answers.
+    #[arg(long)]
+    pub(crate) fault_injection: bool,
 
     #[command(flatten)]
     pub(crate) logging: LogOptions,

@@ -6,10 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use swiommu_injection::Countdown;
 use swiommu_inspect::{JsonLines, Sink, traced};
-use swiommu_machine::{Description, Machine};
+use swiommu_machine::{Description, FaultInjection, Machine};
 use swiommu_mem::{MemlockPolicy, Processes, install_sigbus_handler};
-use swiommu_supervisor::{Capabilities, CapabilitySource, Config, MemoryWatch, NewPrivileges};
+use swiommu_supervisor::{
+    Capabilities, CapabilitySource, Config, FaultInjection as Injected, MemoryWatch, NewPrivileges,
+};
 
 use crate::args::{Grant, Memlock, RunOptions, Watch};
 
@@ -19,7 +22,15 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
         Memlock::Report => MemlockPolicy::Report,
         Memlock::Enforce => MemlockPolicy::Enforce,
     };
-    let machine = machine(&Description { memlock })?;
+    let machine = machine(&Description {
+        memlock,
+        fault_injection: if options.fault_injection {
+            FaultInjection::Present
+        } else {
+            FaultInjection::Absent
+        },
+    })?;
+    let injected = injected(options);
     let paths = match &options.trace {
         Some(path) => traced(machine.paths(), &trace_file(path)?),
         None => machine.paths().clone(),
@@ -37,6 +48,7 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
             Watch::Off => MemoryWatch::Off,
         },
         new_privileges: NewPrivileges::Deny,
+        fault_injection: injected.clone(),
         ..Config::new(
             program.clone(),
             Arc::new(paths),
@@ -45,6 +57,7 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
     };
     let outcome = swiommu_supervisor::run(config)?;
     report_memlock(&machine, options.memlock);
+    report_injection(&injected);
     Ok(outcome.exit_code())
 }
 
@@ -83,5 +96,31 @@ fn report_memlock(machine: &Machine, policy: Memlock) {
         tracing::info!(
             "at most {needed} bytes were locked: a real host needs RLIMIT_MEMLOCK >= {needed}"
         );
+    }
+}
+
+fn injected(options: &RunOptions) -> Injected {
+    match options.fail_nth {
+        Some(nth) => Injected::OneOfAll(Countdown::new(nth)),
+        None if options.fault_injection => Injected::ByThread(Arc::default()),
+        None => Injected::Off,
+    }
+}
+
+/// What was made to fail.
+fn report_injection(injected: &Injected) {
+    match injected {
+        Injected::Off => {}
+        Injected::OneOfAll(countdown) => match countdown.failed() {
+            Some(step) => eprintln!("swiommu: --fail-nth: {step} was made to fail"),
+            None => eprintln!(
+                "swiommu: --fail-nth: nothing failed; it would take {} more fallible steps",
+                countdown.left()
+            ),
+        },
+        Injected::ByThread(by_thread) => eprintln!(
+            "swiommu: --fault-injection: {} steps were made to fail",
+            by_thread.failures()
+        ),
     }
 }

@@ -5,22 +5,10 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use bitflags::bitflags;
 use swiommu_abi::Errno;
 use swiommu_addr::HvaRange;
 
-use crate::{Arg, Caller, DmaBuf, MmapRequest, Refusal, Region, Stat};
-
-bitflags! {
-    /// What `poll(2)` reports of a file.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub struct Readiness: u32 {
-        /// `POLLIN | POLLRDNORM`.
-        const IN = 1;
-        /// `POLLOUT | POLLWRNORM`.
-        const OUT = 2;
-    }
-}
+use crate::{Arg, Caller, DmaBuf, MmapRequest, Refusal, Stat, WaitQueue};
 
 /// Something a client holds open. Dropping the last reference releases it.
 ///
@@ -59,8 +47,30 @@ pub trait File: Any + Send + Sync + fmt::Debug {
         ))
     }
 
-    /// What `poll(2)` reports now; `None` for a file without readiness, which is always ready.
-    fn readiness(&self) -> Option<Readiness> {
+    /// `pread(2)` at this position of the file.
+    fn read_at(
+        &self,
+        caller: &dyn Caller,
+        position: u64,
+        into: Option<HvaRange>,
+    ) -> Result<usize, Refusal> {
+        let _ = (caller, position, into);
+        Err(no_positions(self.name()))
+    }
+
+    /// `pwrite(2)` at this position of the file.
+    fn write_at(
+        &self,
+        caller: &dyn Caller,
+        position: u64,
+        from: Option<HvaRange>,
+    ) -> Result<usize, Refusal> {
+        let _ = (caller, position, from);
+        Err(no_positions(self.name()))
+    }
+
+    /// What `poll(2)` reports and waits for; `None` for a file without readiness, which is always ready.
+    fn wait_queue(&self) -> Option<&WaitQueue> {
         None
     }
 
@@ -69,7 +79,7 @@ pub trait File: Any + Send + Sync + fmt::Debug {
         None
     }
 
-    /// Decides on a shared `mmap(2)`. On success the client maps the file's memory at that offset natively.
+    /// Decides on a `mmap(2)`. On success the client maps the file's memory at that offset natively.
     fn mmap(&self, caller: &dyn Caller, request: &MmapRequest) -> Result<(), Refusal> {
         let _ = (caller, request);
         Err(Refusal::new(
@@ -83,9 +93,8 @@ pub trait File: Any + Send + Sync + fmt::Debug {
     fn memory(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+}
 
-    /// The memory that is mapped by `mmap`, at its offsets in the file.
-    fn regions(&self) -> Vec<Region> {
-        Vec::new()
-    }
+fn no_positions(name: &str) -> Refusal {
+    Refusal::new(Errno::ESPIPE, format!("{name} has no positions"))
 }

@@ -16,14 +16,16 @@ mod file;
 mod local;
 mod mmap;
 mod paths;
+mod readiness;
 mod refusal;
 mod stat;
 
 pub use caller::{Arg, Caller, Capability, Descriptor, FdNumber, InstallFlags, Task};
 pub use dma_buf::{DmaBuf, DmaBufImporter};
-pub use file::{File, Readiness};
+pub use file::File;
 pub use local::Local;
-pub use mmap::{MmapFlags, MmapRequest, Region};
+pub use mmap::{MmapFlags, MmapRequest};
 pub use paths::{Node, OpenFlags, Opened, Paths};
+pub use readiness::{Readiness, WaitQueue, Watcher};
 pub use refusal::Refusal;
 pub use stat::{DeviceNumber, Stat};

@@ -27,12 +27,3 @@ pub struct MmapRequest {
     /// Protection and kind.
     pub flags: MmapFlags,
 }
-
-/// A piece of a served file that has memory behind it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Region {
-    /// The offset in the file, in bytes; a multiple of the page size.
-    pub offset: u64,
-    /// The length, in bytes; a multiple of the page size.
-    pub len: u64,
-}

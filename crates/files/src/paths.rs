@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub enum Opened {
     File(Arc<dyn File>),
     /// A text, handed out as a read-only copy that is the client's own from then on.
     Text(Vec<u8>),
+    /// A file or directory of the host, handed out as it is.
+    Host(OwnedFd),
 }
 
 /// Something with a path: `/dev/iommu`, a text file.

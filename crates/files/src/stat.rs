@@ -26,6 +26,11 @@ pub enum Stat {
         /// Its permission bits.
         mode: u32,
     },
+    /// A directory, with its permission bits.
+    Directory {
+        /// Its permission bits.
+        mode: u32,
+    },
     /// An anonymous inode: an event queue, an access.
     Anonymous,
 }

@@ -118,6 +118,7 @@ mod tests {
         Node {
             id: ObjectId(id),
             type_name,
+            users: 0,
             refers_to: refers_to.iter().map(reference).collect(),
             facts: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! How a model refuses.
 
 use swiommu_abi::Errno;
+use swiommu_injection::Injected;
 
 /// A model's refusal: the errno that IOMMUFD hands through to the client, and the rule that was broken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,5 +30,11 @@ impl DriverError {
     /// `EINVAL`: the model has this, but not so.
     pub fn invalid(rule: impl Into<String>) -> Self {
         Self::new(Errno::EINVAL, rule)
+    }
+}
+
+impl From<Injected> for DriverError {
+    fn from(injected: Injected) -> Self {
+        Self::new(injected.errno(), injected.to_string())
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use swiommu_addr::{Pa, PageSize};
+use swiommu_injection::{Step, step};
 use swiommu_mem::PhysicalMemory;
 use swiommu_pgtable::{OutOfMemory, TableMemory};
 
@@ -20,6 +21,7 @@ impl Tables {
 
 impl TableMemory for Tables {
     fn alloc(&self, size: PageSize) -> Result<Pa, OutOfMemory> {
+        step(Step::Table).map_err(|_| OutOfMemory)?;
         self.0.alloc_table(size).map_err(|_| OutOfMemory)
     }
 

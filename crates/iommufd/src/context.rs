@@ -86,8 +86,10 @@ impl Context {
 
     /// A virtual IOMMU stays as long as a client maps memory of it (§7.5).
     pub(crate) fn check_unmapped(&self, caller: &dyn Caller, id: ObjectId) -> Result<(), Error> {
-        let Ok(viommu) = self.state.objects.get::<Viommu>(id) else {
-            return Ok(());
+        let viommu = match self.state.objects.get::<Viommu>(id) {
+            Ok(viommu) => viommu,
+            Err(error @ Error::Injected(_)) => return Err(error),
+            Err(_) => return Ok(()),
         };
         let mapped = viommu.regions.iter().any(|region| {
             region

@@ -3,6 +3,7 @@
 use swiommu_abi::Errno;
 use swiommu_addr::{Hva, Iova, IovaRange, PageSize};
 use swiommu_files::Refusal;
+use swiommu_injection::Injected;
 use swiommu_iommu::{DriverError, Pasid};
 use swiommu_iova::{AllowError, InsertError, NotAllowed, PlaceError, ReserveError};
 use swiommu_mem::PinError;
@@ -40,6 +41,9 @@ pub enum Error {
     Install { errno: Errno },
     #[error("descriptor {fd}: {errno}")]
     Descriptor { fd: i32, errno: Errno },
+
+    #[error(transparent)]
+    Injected(#[from] Injected),
 
     // Objects.
     #[error("there is no object {0}")]
@@ -305,6 +309,7 @@ impl Error {
             E::Descriptor { errno, .. } | E::Install { errno } | E::DmaBufRevoked { errno } => {
                 *errno
             }
+            E::Injected(injected) => injected.errno(),
             E::Pin(error) => error.errno(),
             E::Driver(error) => error.errno,
         }

@@ -14,6 +14,8 @@ pub struct Node {
     pub id: ObjectId,
     /// The kernel's name of its type, such as `HWPT_PAGING`.
     pub type_name: &'static str,
+    /// How many other objects, drivers and calls use it; with users it cannot be destroyed.
+    pub users: u32,
     /// What it refers to, and as what.
     pub refers_to: Vec<Reference>,
     /// The essential numbers, each with its name.
@@ -108,6 +110,7 @@ fn node(object: &Object) -> Node {
     Node {
         id,
         type_name: object.type_name(),
+        users: object.header().users(),
         refers_to,
         facts,
     }

@@ -18,8 +18,9 @@ use swiommu_abi::{
 };
 use swiommu_addr::Hva;
 use swiommu_files::{Arg, Caller, Refusal};
+use swiommu_injection::{Step, step};
 
-use crate::{Context, Error, vfio};
+use crate::{Context, Error, copy, vfio};
 
 /// Runs one ioctl.
 pub(crate) fn ioctl(
@@ -33,6 +34,7 @@ pub(crate) fn ioctl(
         None => CommandSet::Released,
     };
     let at = arg.pointer();
+    step(Step::CopyIn).map_err(Error::from)?;
     match classify(request, commands) {
         Route::Command(command) => {
             let mut room = [0; LARGEST_STRUCT];
@@ -73,10 +75,7 @@ fn read_head<'a>(caller: &dyn Caller, at: Hva, room: &'a mut [u8]) -> &'a [u8] {
 
 fn read_size(caller: &dyn Caller, at: Hva) -> Result<u32, Error> {
     let mut size = [0; 4];
-    caller
-        .space()
-        .read(at, &mut size)
-        .map_err(|_| Error::CallerMemory(at))?;
+    copy::from_user(caller, at, &mut size)?;
     Ok(u32::from_ne_bytes(size))
 }
 
@@ -139,7 +138,16 @@ fn finish(
     let ended = result.as_ref().map(|_| ()).map_err(Refusal::errno);
     if let Some(range) = command.reply_range(bytes, call.size, ended) {
         let at = swiommu_addr::Address::wrapping_add(call.at, range.start as u64);
-        call.write(at, &bytes[range])?;
+        let bytes = &bytes[range];
+        match &result {
+            Ok(Outcome {
+                installed: true, ..
+            }) => {
+                let written = call.caller.space().write(at, bytes);
+                written.map_err(|_| Error::CallerMemory(at))?;
+            }
+            _ => call.write(at, bytes)?,
+        }
     }
     let outcome = result?;
     if let Some(commit) = outcome.commit {

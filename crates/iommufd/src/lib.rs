@@ -11,6 +11,7 @@
 
 mod access;
 mod context;
+mod copy;
 mod device;
 mod driver;
 mod error;

@@ -12,6 +12,7 @@ pub(crate) use hw_queue::HwQueue;
 use parking_lot::Mutex;
 pub(crate) use regions::{Region, Regions};
 use swiommu_abi::Errno;
+use swiommu_injection::{Step, step};
 use swiommu_iommu::{
     DriverError, Endpoint, EventHandler, MmapRegion, MmapRegions, Unit, ViommuRequest, VirtId,
 };
@@ -34,10 +35,12 @@ pub(crate) struct Viommu {
     /// What the client maps, and has to unmap before the vIOMMU can go.
     pub(crate) regions: Vec<Arc<Region>>,
     vdevices: Mutex<BTreeMap<VirtId, ObjectId>>,
-    /// Hardware queues by index.
-    queues: Mutex<BTreeMap<u32, ObjectId>>,
+    queues: Mutex<Queues>,
     events: Arc<Events>,
 }
+
+/// The hardware queues of a virtual IOMMU, by index.
+type Queues = BTreeMap<u32, Weak<HwQueue>>;
 
 /// The event queues of a virtual IOMMU, by type.
 #[derive(Debug, Default)]
@@ -102,6 +105,7 @@ pub(crate) fn alloc(
         data,
         regions: &regions,
     };
+    step(Step::Driver)?;
     let driver = unit.alloc_viommu(endpoint, &parent.domain, &request)?;
     let events = Arc::<Events>::default();
     driver.set_event_handler(events.clone());

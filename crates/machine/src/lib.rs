@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod contexts;
+mod debugfs;
 mod dev;
 
 use std::io;
@@ -40,6 +41,18 @@ use dev::ContextNode;
 pub struct Description {
     /// What happens when a client pins more than its `RLIMIT_MEMLOCK`.
     pub memlock: MemlockPolicy,
+    /// Whether there is `/sys/kernel/debug` as a kernel with fault injection has it.
+    pub fault_injection: FaultInjection,
+}
+
+/// Whether programs find the kernel's interface of fault injection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FaultInjection {
+    /// As the host has it: mostly not.
+    #[default]
+    Absent,
+    /// They do.
+    Present,
 }
 
 /// A machine with the mock IOMMU of the kernel's selftest.
@@ -77,6 +90,9 @@ impl Machine {
                 contexts: contexts.clone(),
             };
             paths.add(path, Arc::new(node));
+        }
+        if description.fault_injection == FaultInjection::Present {
+            debugfs::add_to(&mut paths)?;
         }
         Ok(Self {
             memory,

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
+use swiommu_injection::{Step, step};
 
 use crate::{AddressSpace, Locked, PAGE, PinError, Uid};
 
@@ -77,6 +78,7 @@ impl Accounts {
         accounting: Accounting,
         pages: u64,
     ) -> Result<(), PinError> {
+        step(Step::Charge)?;
         match accounting {
             Accounting::None => {}
             Accounting::User => self.with_user(user, |charged| {

@@ -63,17 +63,15 @@ pub(crate) fn create(call: &Call<'_>, cmd: &mut IommuTestCmd) -> Result<Outcome,
     let client = Arc::downgrade(&pins);
     let access = context.access(kind, client)?;
     access.attach(ObjectId(cmd.id))?;
-    // A descriptor cannot be taken back, so whether the client can be told of it is found out before.
-    call.check_writable(size_of_val(cmd))?;
     let file = Arc::new(AccessFile {
         pins,
         access,
         _context: context.clone(),
     });
-    let fd = call.caller().install(file, InstallFlags::CLOEXEC);
-    body.out_access_fd = fd.map_err(Error::NoDescriptor)?.0.cast_unsigned();
+    let fd = call.install(file, InstallFlags::CLOEXEC)?;
+    body.out_access_fd = fd.0.cast_unsigned();
     cmd.body.set(body);
-    Ok(Outcome::DONE)
+    Ok(Outcome::DONE.installed())
 }
 
 /// `ACCESS_REPLACE_IOAS`.

@@ -104,7 +104,7 @@ pub(crate) fn get(call: &Call<'_>, cmd: &IommuTestCmd) -> Result<Outcome, Error>
     let mut flags = InstallFlags::empty();
     flags.set(InstallFlags::CLOEXEC, open_flags & CLOEXEC != 0);
     let fd = call.install(Arc::new(DmaBufFile(buf)), flags)?;
-    Ok(Outcome::value(fd.0))
+    Ok(Outcome::value(fd.0).installed())
 }
 
 /// Takes a buffer back, or lets it be had again.

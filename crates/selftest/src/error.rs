@@ -138,9 +138,6 @@ pub enum Error {
     /// `ENOENT`: a pin that there is not, or no more.
     #[error("the access has no pin {0}")]
     NoPin(u32),
-    /// `ENOMEM`: no descriptor for the client.
-    #[error("no descriptor can be opened for the caller: {0}")]
-    NoDescriptor(Errno),
     /// `EINVAL`: batch memory that would not hold one element.
     #[error("{0} bytes do not hold one element of a batch")]
     BatchLimit(u32),
@@ -164,10 +161,7 @@ impl Error {
             Self::Descriptor { errno, .. } => *errno,
             Self::NoPin(_) | Self::NoGuest(_) => Errno::ENOENT,
             Self::OtherPinCount { .. } => Errno::EIO,
-            Self::NoMemory
-            | Self::TooLong(_)
-            | Self::NoDescriptor(_)
-            | Self::Memory(Fault::Exhausted) => Errno::ENOMEM,
+            Self::NoMemory | Self::TooLong(_) | Self::Memory(Fault::Exhausted) => Errno::ENOMEM,
             Self::Memory(_) => Errno::EFAULT,
             Self::DeviceFlags(_)
             | Self::ZeroLength

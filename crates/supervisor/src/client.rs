@@ -66,6 +66,21 @@ impl<'a> Client<'a> {
         self.give(placeholder.as_fd(), flags, at)
     }
 
+    /// Opens a served file in the client's table under a number on which `read` and `write` are trapped.
+    pub(crate) fn open_events(
+        &self,
+        file: Arc<dyn File>,
+        flags: OpenFlags,
+    ) -> Result<FdNumber, Errno> {
+        let number = self.free_event_number()?;
+        self.open(file, flags, Some(number))
+            .map_err(|errno| match errno {
+                // The number lies above the client's RLIMIT_NOFILE.
+                Errno::EBADF => Errno::EMFILE,
+                other => other,
+            })
+    }
+
     /// Gives the client a descriptor of an open file of ours.
     pub(crate) fn give(
         &self,
@@ -158,12 +173,6 @@ impl Caller for Client<'_> {
         if !flags.contains(InstallFlags::EVENTS) {
             return self.open(file, open, None);
         }
-        let number = self.free_event_number()?;
-        self.open(file, open, Some(number))
-            .map_err(|errno| match errno {
-                // The number lies above the client's RLIMIT_NOFILE.
-                Errno::EBADF => Errno::EMFILE,
-                other => other,
-            })
+        self.open_events(file, open)
     }
 }

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use swiommu_files::{Capability, Paths};
+use swiommu_injection::Countdown;
 
-use crate::Spaces;
+use crate::{InjectedByThread, Spaces};
 
 /// What [`run`](crate::run) runs.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Config {
     pub memory_watch: MemoryWatch,
     /// Whether set-user-ID programs keep their meaning.
     pub new_privileges: NewPrivileges,
+    /// Which fallible steps of its calls are made to fail.
+    pub fault_injection: FaultInjection,
 }
 
 impl Config {
@@ -37,6 +40,7 @@ impl Config {
             capabilities: Capabilities::default(),
             memory_watch: MemoryWatch::On,
             new_privileges: NewPrivileges::Deny,
+            fault_injection: FaultInjection::Off,
         }
     }
 }
@@ -81,6 +85,18 @@ pub enum MemoryWatch {
     On,
     /// They are not.
     Off,
+}
+
+/// Which fallible steps of the program's calls are made to fail.
+#[derive(Clone, Debug, Default)]
+pub enum FaultInjection {
+    /// None.
+    #[default]
+    Off,
+    /// One, counted over all calls of all threads.
+    OneOfAll(Arc<Countdown>),
+    /// What each thread chooses by its `/proc/PID/task/TID/fail-nth`, which exists then.
+    ByThread(Arc<InjectedByThread>),
 }
 
 /// Whether `execve(2)` may give new privileges (`PR_SET_NO_NEW_PRIVS`).

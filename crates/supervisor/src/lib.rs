@@ -28,6 +28,8 @@ mod config;
 mod dispatch;
 mod errno;
 mod error;
+mod fail_nth;
+mod fifo;
 mod filter;
 mod handle;
 mod launch;
@@ -47,8 +49,11 @@ mod table;
 mod threads;
 mod waiting;
 
-pub use config::{Capabilities, CapabilitySource, Config, MemoryWatch, NewPrivileges};
+pub use config::{
+    Capabilities, CapabilitySource, Config, FaultInjection, MemoryWatch, NewPrivileges,
+};
 pub use error::Error;
+pub use fail_nth::InjectedByThread;
 pub use outcome::Outcome;
 pub use probe::{Advice, Finding, Verdict, probe};
 pub use run::run;

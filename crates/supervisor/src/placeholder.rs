@@ -1,17 +1,19 @@
 //! What a client's descriptor of a served file really is.
 //!
-//! A memfd, opened a second time through `/proc/self/fd`: only such a file tells inotify when it is closed, and it carries the
-//! client's access mode. Its inode is the file's identity, in every process and under every number.
+//! A memfd or, where the file can be waited for, a FIFO; opened a second time through `/proc/self/fd`: only such a file tells
+//! inotify when it is closed, and it carries the client's access mode. Its inode is the file's identity, in every process and
+//! under every number.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    MemfdFlags, Mode, OFlags, SealFlags, StatxFlags, fcntl_add_seals, fstat, ftruncate,
-    memfd_create, open,
+    MemfdFlags, Mode, OFlags, SealFlags, StatxFlags, fcntl_add_seals, fstat, memfd_create, open,
 };
 use rustix::io::{Errno, Result};
-use swiommu_files::{OpenFlags, Region};
+use swiommu_files::{OpenFlags, Readiness};
+
+use crate::fifo::Fifo;
 
 /// What tells one open file from another, in all processes: the inode.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,28 +60,27 @@ pub(crate) struct Placeholder {
 }
 
 impl Placeholder {
-    /// A placeholder for a file of this name, with room for its regions.
-    pub(crate) fn new(name: &str, regions: &[Region], flags: OpenFlags) -> Result<Self> {
+    /// A placeholder for a file of this name that is always ready and has no memory.
+    pub(crate) fn new(name: &str, flags: OpenFlags) -> Result<Self> {
         let memory = memfd(name)?;
-        let size = regions
-            .iter()
-            .filter_map(|region| region.offset.checked_add(region.len))
-            .max();
-        if let Some(size) = size {
-            ftruncate(&memory, size)?;
-        }
         fcntl_add_seals(
             &memory,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
-        let fd = reopen(memory.as_fd(), flags)?;
-        let identity = Identity::of(fd.as_fd())?;
-        Ok(Self { fd, identity })
+        Self::of(memory.as_fd(), flags)
     }
 
     /// A placeholder that is a file's own memory, already sized and sealed.
     pub(crate) fn of(memory: BorrowedFd<'_>, flags: OpenFlags) -> Result<Self> {
-        let fd = reopen(memory, flags)?;
+        Self::opened(reopen(memory, flags)?)
+    }
+
+    /// A placeholder for a file that is ready for this now, and as the FIFO says from then on.
+    pub(crate) fn waiting(fifo: &Fifo, now: Readiness) -> Result<Self> {
+        Self::opened(fifo.open(now)?)
+    }
+
+    fn opened(fd: OwnedFd) -> Result<Self> {
         let identity = Identity::of(fd.as_fd())?;
         Ok(Self { fd, identity })
     }
@@ -123,7 +124,8 @@ fn memfd(name: &str) -> Result<OwnedFd> {
     }
 }
 
-fn reopen(file: BorrowedFd<'_>, flags: OpenFlags) -> Result<OwnedFd> {
+/// Opens a file of ours again, without regard to its access mode.
+pub(crate) fn reopen(file: BorrowedFd<'_>, flags: OpenFlags) -> Result<OwnedFd> {
     let mut mode = match (
         flags.contains(OpenFlags::READ),
         flags.contains(OpenFlags::WRITE),

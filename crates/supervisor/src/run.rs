@@ -69,6 +69,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         paths: config.paths,
         capabilities: config.capabilities,
         memory_watch: config.memory_watch,
+        fault_injection: config.fault_injection,
     });
     // Dropped after the tree, on an error too: the threads end when the filter has no user left.
     let dispatchers =

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
@@ -20,6 +20,7 @@ use swiommu_files::{File, OpenFlags};
 
 use crate::errno::errno;
 use crate::error::Error;
+use crate::fifo::Fifo;
 use crate::placeholder::{Identity, Placeholder, link};
 
 /// `IN_CLOSE`: of a file opened for writing, or not.
@@ -34,6 +35,8 @@ pub(crate) struct Served {
     pub(crate) file: Arc<dyn File>,
     /// How it was opened.
     pub(crate) flags: OpenFlags,
+    /// Shows the client the file's readiness, if it has one, for as long as it is open.
+    _fifo: Option<Arc<Fifo>>,
 }
 
 /// The served files that clients hold open.
@@ -87,9 +90,14 @@ impl Table {
     /// Enters a file under a new placeholder. It is released when all copies of the placeholder are closed, ours too.
     pub(crate) fn add(&self, file: Arc<dyn File>, flags: OpenFlags) -> Result<Placeholder, Errno> {
         let mut open = self.open.write();
-        let placeholder = match file.memory() {
-            Some(memory) => open.placeholder_of(memory, flags)?,
-            None => Placeholder::new(file.name(), &file.regions(), flags).map_err(errno)?,
+        let (placeholder, fifo) = match (file.memory(), file.wait_queue()) {
+            (Some(memory), _) => (open.placeholder_of(memory, flags)?, None),
+            (None, Some(wait_queue)) => {
+                let fifo = Arc::new(Fifo::new().map_err(errno)?);
+                let placeholder = Placeholder::waiting(&fifo, wait_queue.now());
+                (placeholder.map_err(errno)?, Some(fifo))
+            }
+            (None, None) => (Placeholder::new(file.name(), flags).map_err(errno)?, None),
         };
         if open.files.len() >= self.limit {
             tracing::warn!(
@@ -108,8 +116,16 @@ impl Table {
             Errno::ENFILE
         })?;
         open.watches.insert(watch, placeholder.identity());
-        open.files
-            .insert(placeholder.identity(), Served { file, flags });
+        if let (Some(wait_queue), Some(fifo)) = (file.wait_queue(), &fifo) {
+            let fifo: Weak<Fifo> = Arc::downgrade(fifo);
+            wait_queue.watch(fifo);
+        }
+        let served = Served {
+            file,
+            flags,
+            _fifo: fifo,
+        };
+        open.files.insert(placeholder.identity(), served);
         Ok(placeholder)
     }
 

@@ -44,6 +44,11 @@ impl Thread {
         })
     }
 
+    /// Its number.
+    pub(crate) fn tid(&self) -> i32 {
+        self.tid
+    }
+
     /// The identity of the file behind a descriptor of this thread.
     pub(crate) fn identify(&self, fd: FdNumber) -> Result<Identity, Errno> {
         Identity::at(&self.descriptors, DecInt::new(fd.0).as_c_str()).map_err(errno)

@@ -10,8 +10,8 @@ use swiommu_abi::vfio::command::{Argument, VfioCommand};
 use swiommu_abi::{Field, Value};
 use swiommu_addr::{Hva, HvaRange};
 use swiommu_files::{
-    Arg, Caller, DmaBuf, File, MmapRequest, Node, OpenFlags, Opened, Paths, Readiness, Refusal,
-    Region, Stat,
+    Arg, Caller, DmaBuf, File, MmapRequest, Node, OpenFlags, Opened, Paths, Refusal, Stat,
+    WaitQueue,
 };
 
 use super::{Call, Sink};
@@ -94,7 +94,7 @@ impl Node for TracedNode {
                 file,
                 trace: self.trace.clone(),
             })),
-            text @ Opened::Text(_) => text,
+            other @ (Opened::Text(_) | Opened::Host(_)) => other,
         })
     }
 }
@@ -227,8 +227,30 @@ impl File for TracedFile {
         result
     }
 
-    fn readiness(&self) -> Option<Readiness> {
-        self.file.readiness()
+    fn read_at(
+        &self,
+        caller: &dyn Caller,
+        position: u64,
+        into: Option<HvaRange>,
+    ) -> Result<usize, Refusal> {
+        let result = self.file.read_at(caller, position, into);
+        self.record_transfer(caller, "pread", into, &result);
+        result
+    }
+
+    fn write_at(
+        &self,
+        caller: &dyn Caller,
+        position: u64,
+        from: Option<HvaRange>,
+    ) -> Result<usize, Refusal> {
+        let result = self.file.write_at(caller, position, from);
+        self.record_transfer(caller, "pwrite", from, &result);
+        result
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        self.file.wait_queue()
     }
 
     fn dma_buf(&self) -> Option<Arc<dyn DmaBuf>> {
@@ -255,10 +277,6 @@ impl File for TracedFile {
 
     fn memory(&self) -> Option<BorrowedFd<'_>> {
         self.file.memory()
-    }
-
-    fn regions(&self) -> Vec<Region> {
-        self.file.regions()
     }
 }
 

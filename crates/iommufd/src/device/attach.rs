@@ -69,7 +69,7 @@ fn attach_ioas(
     ioas: &Held<Ioas>,
 ) -> Result<ObjectId, Error> {
     let mut automatic = ioas.hwpts.lock();
-    if let Some((id, ())) = reuse(state, &mut automatic, |hwpt| {
+    if let Some((id, ())) = reuse(&mut automatic, |hwpt| {
         device.group.attach(device, pasid, hwpt)
     })? {
         return Ok(id);
@@ -100,7 +100,7 @@ fn replace_ioas(
     ioas: &Held<Ioas>,
 ) -> Result<(ObjectId, Option<Hwpt>), Error> {
     let mut automatic = ioas.hwpts.lock();
-    if let Some(found) = reuse(state, &mut automatic, |hwpt| {
+    if let Some(found) = reuse(&mut automatic, |hwpt| {
         device.group.replace(device, pasid, hwpt)
     })? {
         return Ok(found);
@@ -133,17 +133,14 @@ const PLAIN: HwptRequest<'static> = HwptRequest {
 /// Tries the automatic page tables in the order of their making. `EINVAL` means that one does not suit; any other error
 /// ends the search.
 fn reuse<R>(
-    state: &State,
     automatic: &mut Vec<Weak<HwptPaging>>,
     attempt: impl Fn(&Hwpt) -> Result<R, Error>,
 ) -> Result<Option<(ObjectId, R)>, Error> {
     automatic.retain(|hwpt| hwpt.strong_count() > 0);
     for hwpt in automatic.iter().filter_map(Weak::upgrade) {
         let id = hwpt.header().id();
-        // Looked up again by number, because only the table can tell that it is not being destroyed.
-        let hwpt = match state.objects.get::<HwptPaging>(id) {
-            Ok(found) if Arc::ptr_eq(found.object(), &hwpt) => Hwpt::Paging(found),
-            _ => continue,
+        let Some(hwpt) = Held::of_open(hwpt).map(Hwpt::Paging) else {
+            continue;
         };
         match attempt(&hwpt) {
             Ok(result) => return Ok(Some((id, result))),

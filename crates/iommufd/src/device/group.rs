@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use swiommu_iommu::{Domain, Endpoint, EndpointFeatures, Pasid};
+use swiommu_injection::{Step, step};
+use swiommu_iommu::{Domain, DriverError, Endpoint, EndpointFeatures, Pasid};
 
 use super::Device;
 use crate::Error;
@@ -223,7 +224,7 @@ impl Members {
         self.check(pasid, hwpt)?;
         let domain = hwpt.domain();
         for (n, endpoint) in self.bound.iter().enumerate() {
-            if let Err(error) = endpoint.attach(pasid, &domain) {
+            if let Err(error) = attach(&**endpoint, pasid, &domain) {
                 for done in &self.bound[..n] {
                     done.detach(pasid);
                 }
@@ -238,7 +239,7 @@ impl Members {
         self.check(pasid, hwpt)?;
         let domain = hwpt.domain();
         for (n, endpoint) in self.bound.iter().enumerate() {
-            if let Err(error) = endpoint.attach(pasid, &domain) {
+            if let Err(error) = attach(&**endpoint, pasid, &domain) {
                 self.go_back(pasid, &self.bound[..n]);
                 return Err(error.into());
             }
@@ -322,4 +323,9 @@ fn unreserve_all(ioas: &Ioas, devices: &[Held<Device>]) {
     for device in devices {
         ioas.unreserve_for(device);
     }
+}
+
+fn attach(endpoint: &dyn Endpoint, pasid: Pasid, domain: &Domain) -> Result<(), DriverError> {
+    step(Step::Driver)?;
+    endpoint.attach(pasid, domain)
 }

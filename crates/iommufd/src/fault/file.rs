@@ -5,12 +5,12 @@ use std::sync::Arc;
 use swiommu_abi::Errno;
 use swiommu_abi::fault::{IommuHwptPageResponse, IommuHwptPgfault};
 use swiommu_addr::{Address, HvaRange};
-use swiommu_files::{Caller, File, Readiness, Refusal, Stat};
+use swiommu_files::{Caller, File, Refusal, Stat, WaitQueue};
 use zerocopy::IntoBytes;
 
 use super::Fault;
 use crate::object::Held;
-use crate::{Context, Error};
+use crate::{Context, copy};
 
 /// `[iommufd-pgfault]`. While it is open the queue cannot be destroyed, and the context stays.
 #[derive(Debug)]
@@ -62,8 +62,7 @@ impl File for FaultFile {
             let to = into
                 .start()
                 .wrapping_add((first * size_of::<IommuHwptPgfault>()) as u64);
-            let written = caller.space().write(to, messages.as_bytes());
-            written.map_err(|_| Error::CallerMemory(to))
+            copy::to_user(caller, to, messages.as_bytes())
         })?;
         Ok(delivered * size_of::<IommuHwptPgfault>())
     }
@@ -77,9 +76,7 @@ impl File for FaultFile {
             let done = n * size_of::<IommuHwptPageResponse>();
             let at = from.start().wrapping_add(done as u64);
             let mut response = IommuHwptPageResponse::default();
-            let read = caller.space().read(at, response.as_mut_bytes());
-            let answered = read
-                .map_err(|_| Error::CallerMemory(at))
+            let answered = copy::from_user(caller, at, response.as_mut_bytes())
                 .and_then(|()| self.fault.queue.respond(response));
             match answered {
                 Ok(()) => {}
@@ -90,9 +87,7 @@ impl File for FaultFile {
         Ok(count * size_of::<IommuHwptPageResponse>())
     }
 
-    fn readiness(&self) -> Option<Readiness> {
-        let mut readiness = Readiness::OUT;
-        readiness.set(Readiness::IN, !self.fault.queue.is_empty());
-        Some(readiness)
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(self.fault.queue.wait_queue())
     }
 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use swiommu_abi::fault::{
     IommuHwptPageResponse, IommuHwptPgfault, IommuHwptPgfaultFlags, IommufdPageResponseCode,
 };
+use swiommu_files::{Readiness, WaitQueue};
 use swiommu_iommu::{Endpoint, PageRequest, PageResponse, Pasid};
 
 use crate::Error;
@@ -61,9 +62,20 @@ impl FaultGroup {
 }
 
 /// The page requests of the devices that are attached to page tables with this queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FaultQueue {
     groups: Mutex<Groups>,
+    /// Responses can always be written. Changes under the lock of `groups`.
+    wait_queue: WaitQueue,
+}
+
+impl Default for FaultQueue {
+    fn default() -> Self {
+        Self {
+            groups: Mutex::default(),
+            wait_queue: WaitQueue::new(Readiness::OUT),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,11 +98,20 @@ impl Groups {
 
 impl FaultQueue {
     pub(crate) fn push(&self, group: FaultGroup) {
-        self.groups.lock().waiting.push_back(group);
+        let mut groups = self.groups.lock();
+        groups.waiting.push_back(group);
+        self.wait_queue.wake(Readiness::IN);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.groups.lock().waiting.is_empty()
+    pub(crate) fn wait_queue(&self) -> &WaitQueue {
+        &self.wait_queue
+    }
+
+    /// Says so when none is left to read.
+    fn settle(&self, groups: &Groups) {
+        if groups.waiting.is_empty() {
+            self.wait_queue.clear(Readiness::IN);
+        }
     }
 
     /// Delivers whole groups, first come first served, for which there is `room` for messages. Returns how many were delivered.
@@ -122,6 +143,7 @@ impl FaultQueue {
             done += messages.len();
             groups.delivered.insert(cookie, group);
         }
+        self.settle(&groups);
         Ok(done)
     }
 
@@ -173,6 +195,7 @@ impl FaultQueue {
                     .extract_if(.., |_, g| gone(&g.source))
                     .map(|(_, g)| g),
             );
+            self.settle(&groups);
             forgotten
         };
         for group in forgotten {

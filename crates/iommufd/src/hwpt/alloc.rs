@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use swiommu_injection::{Step, step};
 use swiommu_iommu::{
     EndpointFeatures, NestedDomain, NestedRequest, PagingFlags, PagingRequest, UserData,
 };
@@ -133,6 +134,7 @@ pub(crate) fn paging(
         flags: for_driver(request.flags),
         data: request.data,
     };
+    step(Step::Driver)?;
     let domain = endpoint.unit().alloc_paging(endpoint, &request_to_driver)?;
     let header = Header::new(id);
     Ok(Arc::new(HwptPaging {
@@ -168,6 +170,7 @@ fn on_paging(
             endpoint: unit.driver(),
         });
     }
+    step(Step::Driver)?;
     let domain = unit.alloc_nested(endpoint, &parent.domain, &nested)?;
     Ok(new_nested(
         id,
@@ -186,6 +189,7 @@ fn on_viommu(
     let endpoint = &*device.endpoint;
     viommu.check_unit(endpoint)?;
     let nested = nested_request(request)?;
+    step(Step::Driver)?;
     let domain = viommu
         .driver
         .alloc_nested(endpoint, &viommu.parent.domain, &nested)?;

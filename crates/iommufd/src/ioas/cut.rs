@@ -1,6 +1,7 @@
 //! Cutting areas in two, which only the VFIO type1 v1 interface does (§8).
 
 use swiommu_addr::{Address, Iova, IovaRange, PageSize};
+use swiommu_injection::{Step, step};
 
 use super::Ioas;
 use super::area::{Area, AreaState, Areas};
@@ -65,6 +66,7 @@ fn cut_at(
     if large_pages {
         return Err(Error::CutWithLargePages(at));
     }
+    step(Step::Area)?;
     areas.split(at, |area| Area {
         start: second,
         ..area.clone()

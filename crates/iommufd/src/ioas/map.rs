@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 use swiommu_addr::{AddrRange, Address, Hva, HvaRange, Iova, IovaRange};
 use swiommu_files::DmaBuf;
+use swiommu_injection::{Step, step};
 use swiommu_iommu::Prot;
 use swiommu_iova::{Origin, Request};
 use swiommu_mem::{
@@ -257,6 +258,7 @@ fn insert(
     area: &Area,
     alignment: swiommu_addr::PageSize,
 ) -> Result<(), Error> {
+    step(Step::Area)?;
     if let Err(error) = check_piece(area, range, alignment) {
         areas.check(range)?;
         return Err(error);

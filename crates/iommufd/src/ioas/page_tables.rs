@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use swiommu_addr::{Address, Iova, IovaRange, PageSize};
+use swiommu_injection::{Step, step};
 use swiommu_iommu::PagingDomain;
 use swiommu_mem::PinError;
 use swiommu_sabotage::Fault;
@@ -158,6 +159,7 @@ fn reserve_outside(areas: &mut Areas, hwpt: ObjectId, aperture: IovaRange) -> Re
     }
     for (start, last) in below.into_iter().chain(above) {
         if let Some(range) = IovaRange::new(start, last) {
+            step(Step::Area)?;
             areas.reserve(range, Owner::PageTable(hwpt))?;
         }
     }

@@ -1,6 +1,7 @@
 //! Software access to the memory of areas: pin, unpin, copy (§5.3, §5.5).
 
 use swiommu_addr::{IovaRange, PageSize};
+use swiommu_injection::{Step, step};
 use swiommu_mem::{Access, CopyBy};
 use swiommu_sabotage::Fault;
 
@@ -96,6 +97,7 @@ impl Ioas {
             touched.check(access)?;
             let bytes = touched.content.bytes_of(touched.area, touched.part);
             let pages = touched.content.backing.pages()?.clone();
+            step(Step::AccessPages)?;
             let memory = pages.pin(bytes)?;
             pieces.push(Piece {
                 area: touched.area.start(),

@@ -1,6 +1,7 @@
 //! IOVAs that are not for mappings, and IOVAs that are preferred (§2.3, §2.4, §3.4).
 
 use swiommu_addr::IovaRange;
+use swiommu_injection::{Step, step};
 use swiommu_iommu::ReservedKind;
 use swiommu_iova::AllowList;
 
@@ -17,16 +18,19 @@ impl Ioas {
 
     /// Replaces the ranges that automatic placement keeps to; none means everywhere.
     pub(crate) fn allow(&self, ranges: AllowList) -> Result<(), Error> {
+        step(Step::Area)?;
         Ok(self.areas.write().set_allowed(ranges)?)
     }
 
     /// Reserves a range until the IOAS is destroyed.
     pub(crate) fn reserve_for_test(&self, range: IovaRange) -> Result<(), Error> {
+        step(Step::Area)?;
         Ok(self.areas.write().reserve(range, Owner::Test)?)
     }
 
     /// Reserves what an attached device uses otherwise. All of it or, on an error, nothing.
     pub(crate) fn reserve_for(&self, device: &Device) -> Result<(), Error> {
+        step(Step::Reserve)?;
         let regions = device.endpoint.reserved_regions();
         let count = |kind| regions.iter().filter(|region| region.kind == kind).count();
         let (hardware, software) = (count(ReservedKind::Msi), count(ReservedKind::SoftwareMsi));

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use swiommu_abi::{Errno, Fault, copy_struct};
 use swiommu_addr::{Address, Hva};
 use swiommu_files::{Caller, FdNumber, File, InstallFlags};
+use swiommu_injection::{Step, step};
 
 use crate::object::Draft;
 use crate::state::State;
-use crate::{Context, Error};
+use crate::{Context, Error, copy};
 
 /// No struct of a command is longer.
 pub(super) const LARGEST_STRUCT: usize = 128;
@@ -72,6 +73,7 @@ impl<'a> Call<'a> {
     pub fn install(&self, file: Arc<dyn File>, flags: InstallFlags) -> Result<FdNumber, Error> {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
         self.check_writable(size.min(LARGEST_STRUCT))?;
+        step(Step::Descriptor)?;
         let installed = self.caller.install(file, flags);
         installed.map_err(|errno| Error::Install { errno })
     }
@@ -81,10 +83,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// `EFAULT`.
     pub fn read(&self, from: Hva, into: &mut [u8]) -> Result<(), Error> {
-        self.caller
-            .space()
-            .read(from, into)
-            .map_err(|_| Error::CallerMemory(from))
+        copy::from_user(self.caller, from, into)
     }
 
     /// Writes memory of the client.
@@ -92,10 +91,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// `EFAULT`.
     pub fn write(&self, to: Hva, from: &[u8]) -> Result<(), Error> {
-        self.caller
-            .space()
-            .write(to, from)
-            .map_err(|_| Error::CallerMemory(to))
+        copy::to_user(self.caller, to, from)
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), Fault> {
@@ -124,6 +120,8 @@ impl std::fmt::Debug for Call<'_> {
 pub struct Outcome {
     pub(crate) value: i32,
     pub(crate) commit: Option<Box<dyn FnOnce()>>,
+    /// Whether the client has got a descriptor, which cannot be taken back. Its struct was found to be writable before.
+    pub(crate) installed: bool,
 }
 
 impl Outcome {
@@ -131,22 +129,30 @@ impl Outcome {
     pub const DONE: Self = Self {
         value: 0,
         commit: None,
+        installed: false,
     };
 
     /// Done, and the call returns this number.
     pub fn value(value: i32) -> Self {
         Self {
             value,
-            commit: None,
+            ..Self::DONE
         }
     }
 
     /// Complete but for `commit`, which runs once the struct is written.
     pub fn then(commit: impl FnOnce() + 'static) -> Self {
         Self {
-            value: 0,
             commit: Some(Box::new(commit)),
+            ..Self::DONE
         }
+    }
+
+    /// The same, where the client has got a descriptor by [`Call::install`].
+    #[must_use]
+    pub fn installed(mut self) -> Self {
+        self.installed = true;
+        self
     }
 
     pub(crate) fn publish(draft: Draft) -> Self {

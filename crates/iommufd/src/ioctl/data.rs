@@ -5,6 +5,7 @@ use std::fmt;
 use swiommu_abi::Errno;
 use swiommu_addr::{Address, Hva};
 use swiommu_files::Caller;
+use swiommu_injection::{Step, step};
 use swiommu_iommu::{DriverError, UserData, UserDataMut};
 
 /// Bytes of a type that the driver knows, in the caller's memory.
@@ -26,6 +27,7 @@ impl<'a> CallerData<'a> {
     }
 
     pub(super) fn read_at(&self, offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
+        step(Step::CopyIn)?;
         let from = self.at.checked_add(offset as u64);
         let read = from.and_then(|from| self.caller.space().read(from, into).ok());
         read.ok_or_else(|| self.unreachable())
@@ -65,6 +67,7 @@ impl UserData for CallerData<'_> {
 
 impl UserDataMut for CallerData<'_> {
     fn write(&self, offset: usize, from: &[u8]) -> Result<(), DriverError> {
+        step(Step::CopyOut)?;
         let to = self.at.checked_add(offset as u64);
         let written = to.and_then(|to| self.caller.space().write(to, from).ok());
         written.ok_or_else(|| self.unreachable())

@@ -23,7 +23,7 @@ pub(super) fn fault_queue(call: Call<'_>, cmd: &mut IommuFaultAlloc) -> Result<O
     let (draft, fd) = fault::alloc(&call)?;
     cmd.out_fault_id = draft.id().0;
     cmd.out_fault_fd = fd.0.cast_unsigned();
-    Ok(Outcome::publish(draft))
+    Ok(Outcome::publish(draft).installed())
 }
 
 pub(super) fn viommu(call: Call<'_>, cmd: &mut IommuViommuAlloc) -> Result<Outcome, Error> {
@@ -67,7 +67,7 @@ pub(super) fn veventq_alloc(call: Call<'_>, cmd: &mut IommuVeventqAlloc) -> Resu
     let (draft, fd) = veventq::alloc(&call, viommu, cmd.r#type, cmd.veventq_depth)?;
     cmd.out_veventq_id = draft.id().0;
     cmd.out_veventq_fd = fd.0.cast_unsigned();
-    Ok(Outcome::publish(draft))
+    Ok(Outcome::publish(draft).installed())
 }
 
 pub(super) fn hw_queue_alloc(

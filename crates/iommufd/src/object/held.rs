@@ -14,6 +14,9 @@ pub(crate) struct Header {
     users: AtomicU32,
 }
 
+/// In the place of the users: the object is being destroyed, and gets none any more.
+const CLOSED: u32 = u32::MAX;
+
 impl Header {
     pub(crate) fn new(id: ObjectId) -> Self {
         Self {
@@ -29,7 +32,21 @@ impl Header {
 
     /// How many other objects, drivers and calls in progress use it.
     pub(crate) fn users(&self) -> u32 {
-        self.users.load(Ordering::Acquire)
+        match self.users.load(Ordering::Acquire) {
+            CLOSED => 0,
+            users => users,
+        }
+    }
+
+    /// Lets nobody use the object any more.
+    ///
+    /// # Errors
+    /// How many use it now, so that nothing has changed.
+    pub(crate) fn close(&self) -> Result<(), u32> {
+        let closed = self
+            .users
+            .compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire);
+        closed.map(|_| ())
     }
 }
 
@@ -41,8 +58,8 @@ pub(crate) trait Headed {
 
 /// An object and a count of one on its users, given back on drop.
 ///
-/// A count can be taken at any time from another `Held`, but from nothing only under the lock of the object table, which
-/// is where DESTROY looks at the count.
+/// A count can be taken at any time from another `Held`. From nothing it can be taken until DESTROY closes the object: under the lock of the
+/// object table, where no closed object is found, or with [`Held::of_open`].
 pub(crate) struct Held<T: Headed> {
     object: Arc<T>,
 }
@@ -51,6 +68,14 @@ impl<T: Headed> Held<T> {
     pub(crate) fn new(object: Arc<T>) -> Self {
         object.header().users.fetch_add(1, Ordering::AcqRel);
         Self { object }
+    }
+
+    /// A count on an object that may be being destroyed; `None` if it is.
+    pub(crate) fn of_open(object: Arc<T>) -> Option<Self> {
+        let counted = |users: u32| (users != CLOSED).then(|| users + 1);
+        let users = &object.header().users;
+        let open = users.try_update(Ordering::AcqRel, Ordering::Acquire, counted);
+        open.ok().map(|_| Self { object })
     }
 
     /// The object without the count.

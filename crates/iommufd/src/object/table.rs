@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use swiommu_injection::{Step, step};
 use swiommu_sabotage::Fault;
 
 use super::{Held, Kind, Object, ObjectId};
@@ -79,6 +80,7 @@ impl Slots {
 impl Table {
     /// The object of a type, with a user.
     pub(crate) fn get<T: Kind>(&self, id: ObjectId) -> Result<Held<T>, Error> {
+        step(Step::Lookup)?;
         let slots = self.slots.lock();
         let object = slots.live(id)?;
         match T::of(object) {
@@ -97,11 +99,13 @@ impl Table {
         id: ObjectId,
         pick: impl FnOnce(&Object) -> R,
     ) -> Result<R, Error> {
+        step(Step::Lookup)?;
         Ok(pick(self.slots.lock().live(id)?))
     }
 
     /// Takes the lowest free number for an object that is about to be made.
     pub(crate) fn reserve(&self, state: &Arc<State>) -> Result<Reservation, Error> {
+        step(Step::Object)?;
         let id = self.slots.lock().take_lowest()?;
         Ok(Reservation {
             state: state.clone(),
@@ -114,14 +118,11 @@ impl Table {
     pub(crate) fn remove_idle(&self, id: ObjectId) -> Result<Object, Error> {
         let mut slots = self.slots.lock();
         let object = slots.live(id)?;
-        let users = object.header().users();
-        if users > 0 {
-            return Err(Error::InUse {
-                id,
-                name: object.type_name(),
-                users,
-            });
-        }
+        object.header().close().map_err(|users| Error::InUse {
+            id,
+            name: object.type_name(),
+            users,
+        })?;
         match slots.free(id) {
             Some(Slot::Live(object)) => Ok(object),
             _ => Err(Error::NoObject(id)),
@@ -133,7 +134,7 @@ impl Table {
         let mut slots = self.slots.lock();
         let id = object.header().id();
         let is_it = T::of(slots.live(id).ok()?).is_some_and(|found| Arc::ptr_eq(found, object));
-        if !is_it || object.header().users() > 0 {
+        if !is_it || object.header().close().is_err() {
             return None;
         }
         match slots.free(id) {

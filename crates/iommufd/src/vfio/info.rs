@@ -13,7 +13,7 @@ use swiommu_files::Caller;
 use zerocopy::IntoBytes;
 
 use crate::ioas::Ioas;
-use crate::{Context, Error};
+use crate::{Context, Error, copy};
 
 /// Up to here the client must have room: before capabilities were added the struct ended here.
 const MIN: u32 = 16;
@@ -38,10 +38,7 @@ impl Buffer<'_> {
 
     fn write(&self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
         let to = self.at.wrapping_add(offset.into());
-        self.caller
-            .space()
-            .write(to, bytes)
-            .map_err(|_| Error::CallerMemory(to))
+        copy::to_user(self.caller, to, bytes)
     }
 
     /// Writes a struct if all of it fits.
@@ -56,10 +53,7 @@ impl Buffer<'_> {
 
 pub(super) fn get_info(context: &Arc<Context>, caller: &dyn Caller, at: Hva) -> Result<i32, Error> {
     let mut head = [0; MIN as usize];
-    caller
-        .space()
-        .read(at, &mut head)
-        .map_err(|_| Error::CallerMemory(at))?;
+    copy::from_user(caller, at, &mut head)?;
     let [b0, b1, b2, b3, ..] = head;
     let argsz = u32::from_ne_bytes([b0, b1, b2, b3]);
     if argsz < MIN {

@@ -11,14 +11,11 @@ use swiommu_files::Caller;
 use swiommu_iommu::Prot;
 
 use crate::ioas::{MapRequest, MapSource, Placement, checked_range};
-use crate::{Context, Error};
+use crate::{Context, Error, copy};
 
 fn read<T: swiommu_abi::UapiStruct>(caller: &dyn Caller, at: Hva) -> Result<T, Error> {
     let mut value = T::default();
-    caller
-        .space()
-        .read(at, value.as_mut_bytes())
-        .map_err(|_| Error::CallerMemory(at))?;
+    copy::from_user(caller, at, value.as_mut_bytes())?;
     Ok(value)
 }
 
@@ -91,7 +88,6 @@ pub(super) fn unmap_dma(
     // The client learns how much is gone even when the rest could not go.
     let unmapped = *result.as_ref().unwrap_or(&0);
     let size = at.wrapping_add(offset_of!(VfioIommuType1DmaUnmap, size) as u64);
-    let written = caller.space().write(size, &unmapped.to_ne_bytes());
-    written.map_err(|_| Error::CallerMemory(size))?;
+    copy::to_user(caller, size, &unmapped.to_ne_bytes())?;
     result.map(|_| 0)
 }

@@ -4,10 +4,11 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use swiommu_addr::{Address, Gpa, Iova, IovaRange, Pa};
+use swiommu_injection::{Step, step};
 use swiommu_iommu::HwQueueRequest;
 use swiommu_mem::PAGE;
 
-use super::Viommu;
+use super::{Queues, Viommu};
 use crate::Error;
 use crate::access::{AccessKind, Hold, NoClient, Pinned, SoftwareAccess};
 use crate::object::{Draft, Headed, Header, Held, Object, ObjectId};
@@ -66,11 +67,16 @@ pub(crate) fn alloc(state: &Arc<State>, wanted: Wanted) -> Result<Draft, Error> 
         memory,
     };
     let mut queues = viommu.queues.lock();
+    let lower = index.checked_sub(1).and_then(|lower| queues.get(&lower));
+    let lower = lower.and_then(Weak::upgrade).and_then(|lower| {
+        let held = Held::of_open(lower.clone());
+        if held.is_none() {
+            lower.leave(&mut queues);
+        }
+        held
+    });
+    step(Step::Driver)?;
     viommu.driver.add_queue(&request)?;
-    let lower = index
-        .checked_sub(1)
-        .and_then(|lower| queues.get(&lower).copied());
-    let lower = lower.and_then(|id| state.objects.get::<HwQueue>(id).ok());
     let queue = Arc::new(HwQueue {
         header: Header::new(reservation.id()),
         viommu: viommu.clone(),
@@ -79,7 +85,7 @@ pub(crate) fn alloc(state: &Arc<State>, wanted: Wanted) -> Result<Draft, Error> 
         pinned: Mutex::new(Some(pinned)),
         _access: access,
     });
-    queues.insert(index, reservation.id());
+    queues.insert(index, Arc::downgrade(&queue));
     drop(queues);
     Ok(Draft::new(reservation, Object::HwQueue(queue)))
 }
@@ -101,9 +107,16 @@ fn contiguous(pinned: &Pinned, pages: IovaRange) -> Result<Pa, Error> {
 impl HwQueue {
     /// Takes the queue away from the hardware, and then lets its memory go.
     pub(crate) fn teardown(&self) {
-        // The driver last: whoever finds the index free there enters it here at once.
-        self.viommu.queues.lock().remove(&self.index);
-        self.viommu.driver.remove_queue(self.index);
+        self.leave(&mut self.viommu.queues.lock());
         drop(self.pinned.lock().take());
+    }
+
+    /// Takes the queue away from the hardware, unless that is done.
+    fn leave(&self, queues: &mut Queues) {
+        let is_it = |queue: &Weak<Self>| std::ptr::eq(queue.as_ptr(), self);
+        if queues.get(&self.index).is_some_and(is_it) {
+            queues.remove(&self.index);
+            self.viommu.driver.remove_queue(self.index);
+        }
     }
 }

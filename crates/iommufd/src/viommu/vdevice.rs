@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use swiommu_injection::{Step, step};
 use swiommu_iommu::VirtId;
 
 use super::Viommu;
@@ -45,6 +46,7 @@ pub(crate) fn alloc(
             vdevice: *other,
         });
     }
+    step(Step::Driver)?;
     viommu.driver.add_device(&device.endpoint, virt_id)?;
     numbers.insert(virt_id, id);
     *own = Some(id);

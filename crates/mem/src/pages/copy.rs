@@ -1,6 +1,7 @@
 //! Software access to the bytes of a pages object: which copy the kernel makes when.
 
 use swiommu_addr::Hva;
+use swiommu_injection::{Step, step};
 
 use super::{Offset, OffsetRange, Pages, PinError};
 use crate::physical::Buffer;
@@ -41,6 +42,7 @@ impl Pages {
         if bytes.len() == 0 {
             return Ok(());
         }
+        step(Step::AccessCopy)?;
         let range = OffsetRange::from_len(start, bytes.len() as u64).ok_or(PinError::OutOfRange)?;
         let positions = self.positions(range).ok_or(PinError::OutOfRange)?;
         if self.file.is_none() {

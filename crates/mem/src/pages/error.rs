@@ -1,6 +1,7 @@
 //! Why pages could not be pinned or copied.
 
 use swiommu_abi::Errno;
+use swiommu_injection::Injected;
 
 use crate::{AccessError, Fault};
 
@@ -34,6 +35,9 @@ pub enum PinError {
     /// The memory was pinned, but its owner is gone and nobody else has it: `EFAULT`.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// It was made to fail.
+    #[error(transparent)]
+    Injected(#[from] Injected),
     /// The range does not lie in the pages object: `EINVAL`.
     #[error("the range does not lie in the pages object")]
     OutOfRange,
@@ -44,6 +48,7 @@ impl PinError {
     pub fn errno(&self) -> Errno {
         match self {
             Self::Fault(Fault::Exhausted) | Self::OverLimit { .. } => Errno::ENOMEM,
+            Self::Injected(injected) => injected.errno(),
             Self::Fault(_) | Self::Access(_) => Errno::EFAULT,
             Self::OwnerGone | Self::NotMemory | Self::BeyondEnd { .. } | Self::OutOfRange => {
                 Errno::EINVAL

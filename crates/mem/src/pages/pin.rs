@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use smallvec::SmallVec;
 use swiommu_addr::{Address, Hva, HvaRange, PaRange};
+use swiommu_injection::{Step, step};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::{Held, OffsetRange, Pages, PinError, Runs, State};
@@ -152,6 +153,7 @@ impl Pages {
         first: u64,
         last: u64,
     ) -> Result<Runs, PinError> {
+        step(Step::Pin)?;
         if let Some(file) = &self.file {
             return self.resolve_file(file, first, last);
         }

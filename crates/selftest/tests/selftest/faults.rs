@@ -96,7 +96,7 @@ impl Faulting {
 
     fn readiness(&self) -> Readiness {
         let file = self.f.world.process.file(self.queue.fd).unwrap();
-        file.readiness().unwrap()
+        file.wait_queue().unwrap().now()
     }
 }
 

@@ -325,9 +325,10 @@ fn the_sizes_of_reads_of_events_are_checked() {
     }
     assert_eq!(errno(process.write(queue.fd, &[0; 12])), Errno::EINVAL);
     let file = process.file(queue.fd).unwrap();
-    assert_eq!(file.readiness(), Some(Readiness::empty()));
+    let wait_queue = file.wait_queue().unwrap();
+    assert_eq!(wait_queue.now(), Readiness::empty());
     iommu.trigger_vevent(g.device.idev).unwrap();
-    assert_eq!(file.readiness(), Some(Readiness::IN));
+    assert_eq!(wait_queue.now(), Readiness::IN);
     assert_eq!(errno(process.read(queue.fd, 11)), Errno::EINVAL);
     let caller = process.descriptors();
     let nowhere = HvaRange::from_len(Hva::new(PAGE), 64);

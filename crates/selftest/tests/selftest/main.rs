@@ -11,6 +11,7 @@ mod device;
 mod dirty;
 mod dma_buf;
 mod domain;
+mod fail_nth;
 mod faults;
 mod fixture;
 mod guests;

@@ -21,7 +21,7 @@ use swiommu_files::{FdNumber, Paths, Refusal};
 use swiommu_sabotage::Fault;
 
 use crate::client::Client;
-use crate::config::{Capabilities, MemoryWatch};
+use crate::config::{Capabilities, FaultInjection, MemoryWatch};
 use crate::listener::{Listener, Notification, Reply};
 use crate::long_calls::LongCalls;
 use crate::paths::Names;
@@ -40,11 +40,19 @@ pub(crate) struct Service {
     pub(crate) host: HostFiles,
     pub(crate) capabilities: Capabilities,
     pub(crate) memory_watch: MemoryWatch,
+    pub(crate) fault_injection: FaultInjection,
 }
 
 impl Service {
     /// How the trapped call ends. Everything that it held is released by then.
     pub(crate) fn serve(&self, notification: &Notification) -> Reply {
+        match self.fault_injection.countdown(notification.tid) {
+            Some(countdown) => countdown.during(|| self.dispatch(notification)),
+            None => self.dispatch(notification),
+        }
+    }
+
+    fn dispatch(&self, notification: &Notification) -> Reply {
         match notification.number {
             libc::SYS_ioctl => self.ioctl(notification),
             libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 | libc::SYS_creat => {

@@ -11,10 +11,11 @@ use swiommu_files::{FdNumber, Node, OpenFlags, Opened, Stat};
 use super::path::{PathArgument, Subject, WORKING_DIRECTORY};
 use super::{Service, refuse};
 use crate::client::Client;
+use crate::config::FaultInjection;
 use crate::errno::errno;
 use crate::handle::Handle;
 use crate::listener::{Notification, Reply};
-use crate::paths::{Follow, ProcPath, Target};
+use crate::paths::{Follow, Owner, ProcPath, Target};
 use crate::placeholder;
 use crate::remote;
 
@@ -81,6 +82,9 @@ impl Service {
                     _ => Reply::Continue,
                 }
             }
+            Target::Proc(ProcPath::FailNth(owner)) => {
+                self.open_fail_nth(notification, &subject, *owner, flags)
+            }
             // Nothing may be created in its place. Reading it finds what the host has there: nothing.
             Target::Directory(_) if flags.has(libc::O_CREAT) => Reply::Fail(Errno::EISDIR),
             Target::Directory(_) => Reply::Continue,
@@ -116,8 +120,31 @@ impl Service {
                 let name = path.to_string_lossy();
                 self.open_text(notification, subject, &name, &text, flags)
             }
+            Ok(Opened::Host(file)) => opened(client.give(file.as_fd(), for_file, None)),
             Err(refusal) => Reply::Fail(refuse(&client, "open", &refusal)),
         }
+    }
+
+    /// Opens `/proc/PID/task/TID/fail-nth`, if it exists in this run.
+    fn open_fail_nth(
+        &self,
+        notification: &Notification,
+        subject: &Subject,
+        owner: Owner,
+        flags: Flags,
+    ) -> Reply {
+        let FaultInjection::ByThread(injected) = &self.fault_injection else {
+            return Reply::Continue;
+        };
+        let Some(thread) = subject.thread.owner(owner) else {
+            return Reply::Fail(Errno::ENOENT);
+        };
+        let client = match Client::new(self, notification, &subject.thread, None) {
+            Ok(client) => client,
+            Err(errno) => return Reply::Fail(errno),
+        };
+        let file = Arc::new(injected.file(thread.tid()));
+        opened(client.open_events(file, flags.for_file()))
     }
 
     /// Opens what a link of `/proc/PID/fd` leads to: a new open of the same node.
@@ -176,6 +203,14 @@ fn permit(stat: Stat, flags: Flags, wants_directory: bool) -> Result<(), Errno> 
     }
     if create && flags.has(libc::O_EXCL) {
         return Err(Errno::EEXIST);
+    }
+    if matches!(stat, Stat::Directory { .. }) {
+        let for_reading = flags.0 & libc::O_ACCMODE == libc::O_RDONLY;
+        return if for_reading && !create {
+            Ok(())
+        } else {
+            Err(Errno::EISDIR)
+        };
     }
     if directory || wants_directory {
         return Err(Errno::ENOTDIR);

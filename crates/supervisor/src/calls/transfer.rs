@@ -28,9 +28,13 @@ impl Service {
             return Reply::Continue;
         };
         let direction = match notification.number {
-            libc::SYS_read | libc::SYS_readv | libc::SYS_preadv2 => Direction::Read,
-            libc::SYS_write | libc::SYS_writev | libc::SYS_pwritev2 => Direction::Write,
-            // At a position.
+            libc::SYS_read | libc::SYS_readv | libc::SYS_preadv2 | libc::SYS_pread64 => {
+                Direction::Read
+            }
+            libc::SYS_write | libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_pwrite64 => {
+                Direction::Write
+            }
+            // Vectors at a position.
             _ => return Reply::Fail(Errno::ESPIPE),
         };
         let client = match Client::new(self, notification, &thread, Some(fd)) {
@@ -40,7 +44,14 @@ impl Service {
         let moved = match notification.number {
             libc::SYS_read | libc::SYS_write => {
                 let [_, at, len, ..] = notification.args;
-                move_one(&client, &*served.file, direction, (at, len))
+                move_one(&client, &*served.file, direction, None, (at, len))
+            }
+            libc::SYS_pread64 | libc::SYS_pwrite64 => {
+                let [_, at, len, position, ..] = notification.args;
+                if position.cast_signed() < 0 {
+                    return Reply::Fail(Errno::EINVAL);
+                }
+                move_one(&client, &*served.file, direction, Some(position), (at, len))
             }
             libc::SYS_preadv2 | libc::SYS_pwritev2 if notification.args[3] != u64::MAX => {
                 return Reply::Fail(Errno::ESPIPE);
@@ -58,6 +69,7 @@ fn move_one(
     client: &Client<'_>,
     file: &dyn File,
     direction: Direction,
+    position: Option<u64>,
     (at, len): (u64, u64),
 ) -> Result<usize, Refusal> {
     let range = match len.min(MAX_BYTES) {
@@ -67,9 +79,11 @@ fn move_one(
             Some(range.ok_or_else(|| Refusal::new(Errno::EFAULT, "the buffer wraps around"))?)
         }
     };
-    match direction {
-        Direction::Read => file.read(client, range),
-        Direction::Write => file.write(client, range),
+    match (direction, position) {
+        (Direction::Read, None) => file.read(client, range),
+        (Direction::Write, None) => file.write(client, range),
+        (Direction::Read, Some(position)) => file.read_at(client, position, range),
+        (Direction::Write, Some(position)) => file.write_at(client, position, range),
     }
 }
 
@@ -93,7 +107,7 @@ fn move_many(
         let (base, len) = vector.split_at(size / 2);
         let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
         let len = word(len);
-        match move_one(client, file, direction, (word(base), len)) {
+        match move_one(client, file, direction, None, (word(base), len)) {
             Ok(moved) => {
                 total += moved;
                 if (moved as u64) < len {

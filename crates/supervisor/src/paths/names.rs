@@ -25,7 +25,7 @@ impl Names {
             .map(|(path, _)| path)
             .chain(directories.iter().map(PathBuf::as_path))
             .filter_map(|path| Some(path.file_name()?.as_encoded_bytes().to_vec()))
-            .chain([b"status".to_vec()])
+            .chain([b"status".to_vec(), b"fail-nth".to_vec()])
             .collect();
         Self { names, directories }
     }

@@ -20,6 +20,8 @@ pub(crate) enum Owner {
 pub(crate) enum ProcPath {
     /// `/proc/PID/status`, also of a task.
     Status(Owner),
+    /// `/proc/PID/fail-nth`, also of a task.
+    FailNth(Owner),
     /// `/proc/PID/fd/N`, also of a task.
     Descriptor(Owner, FdNumber),
 }
@@ -47,6 +49,7 @@ impl ProcPath {
         }
         match name {
             "status" if names.next().is_none() => Some(Self::Status(owner)),
+            "fail-nth" if names.next().is_none() => Some(Self::FailNth(owner)),
             "fd" => descriptor(owner, names),
             _ => None,
         }

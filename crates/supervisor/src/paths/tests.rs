@@ -77,12 +77,14 @@ fn only_directories_that_the_host_lacks_are_ours() {
 #[test]
 fn proc_has_an_owner_and_a_subject() {
     use Owner::{Number, Process, Thread};
-    use ProcPath::{Descriptor, Status};
+    use ProcPath::{Descriptor, FailNth, Status};
     for (path, meaning) in [
         ("/proc/self/status", Some(Status(Process))),
         ("/proc/thread-self/status", Some(Status(Thread))),
         ("/proc/77/status", Some(Status(Number(77)))),
         ("/proc/self/task/78/status", Some(Status(Number(78)))),
+        ("/proc/self/task/78/fail-nth", Some(FailNth(Number(78)))),
+        ("/proc/thread-self/fail-nth", Some(FailNth(Thread))),
         ("/proc/self/fd/3", Some(Descriptor(Process, FdNumber(3)))),
         (
             "/proc/77/task/78/fd/3",

@@ -7,6 +7,7 @@ mod lifetime;
 mod memory;
 mod paths;
 mod process;
+mod readiness;
 mod sys;
 mod transfers;
 
@@ -14,12 +15,13 @@ type Client = (&'static str, fn(&[String]));
 
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let (name, rest) = arguments.split_first().expect("a client's name");
-    let families: [&[Client]; 6] = [
+    let families: [&[Client]; 7] = [
         hostile::ALL,
         lifetime::ALL,
         memory::ALL,
         paths::ALL,
         process::ALL,
+        readiness::ALL,
         transfers::ALL,
     ];
     let client = families

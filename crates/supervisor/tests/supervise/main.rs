@@ -3,6 +3,7 @@
 #[expect(clippy::cast_sign_loss, reason = "arguments of system calls are words")]
 mod client;
 mod harness;
+mod queue;
 mod served;
 mod space;
 mod supervisor;

@@ -1,18 +1,22 @@
 //! The files that the tests serve.
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use swiommu_abi::Errno;
 use swiommu_addr::HvaRange;
 use swiommu_files::{
     Arg, Caller, Capability, Descriptor, DeviceNumber, FdNumber, File, InstallFlags, MmapFlags,
-    MmapRequest, Node, OpenFlags, Opened, Paths, Refusal, Region, Stat,
+    MmapRequest, Node, OpenFlags, Opened, Paths, Readiness, Refusal, Stat,
 };
 use swiommu_mem::DetachCause;
+
+use crate::queue::Queue;
 
 /// Requests of the test device, from `_IO(';', 0x80)` on.
 pub(crate) mod request {
@@ -42,6 +46,10 @@ pub(crate) mod request {
     pub(crate) const DETACHED: u32 = 0x3B8B;
     /// A number of this open file alone.
     pub(crate) const SERIAL: u32 = 0x3B8C;
+    /// Opens a queue of events; the argument is 1 for one that is ready for writing.
+    pub(crate) const INSTALL_QUEUE: u32 = 0x3B8D;
+    /// Of a queue: adds an event. Returns its number.
+    pub(crate) const RAISE: u32 = 0x3B8E;
 }
 
 pub(crate) const DEVICE: DeviceNumber = DeviceNumber {
@@ -49,11 +57,16 @@ pub(crate) const DEVICE: DeviceNumber = DeviceNumber {
     minor: 124,
 };
 
-/// The offset and length of the device's region.
+/// The one part of a device's memory that can be mapped.
 pub(crate) const REGION: Region = Region {
     offset: 4096,
     len: 8192,
 };
+
+pub(crate) struct Region {
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
 
 static OPENED: AtomicU64 = AtomicU64::new(0);
 static ALIVE: AtomicU64 = AtomicU64::new(0);
@@ -96,8 +109,23 @@ impl Node for Device {
     }
 
     fn open(&self, _: &dyn Caller, _: OpenFlags) -> Result<Opened, Refusal> {
-        Ok(Opened::File(Arc::new(Counted::new(self.0, self.stat()))))
+        let device = Counted {
+            memory: Some(memory().map_err(|errno| refuse(errno.raw_os_error().into()))?),
+            ..Counted::new(self.0, self.stat())
+        };
+        Ok(Opened::File(Arc::new(device)))
     }
+}
+
+/// Sized and sealed, as the supervisor wants it.
+fn memory() -> rustix::io::Result<OwnedFd> {
+    let memory = memfd_create("device", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&memory, REGION.offset + REGION.len)?;
+    fcntl_add_seals(
+        &memory,
+        SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+    )?;
+    Ok(memory)
 }
 
 #[derive(Debug)]
@@ -120,27 +148,39 @@ impl Node for Text {
 
 /// A file that is counted from its opening to its release.
 #[derive(Debug)]
-struct Counted {
+pub(crate) struct Counted {
     name: &'static str,
     stat: Stat,
+    memory: Option<OwnedFd>,
+    alive: Alive,
+}
+
+/// Counts.
+#[derive(Debug)]
+struct Alive {
     serial: u64,
 }
 
 impl Counted {
-    fn new(name: &'static str, stat: Stat) -> Self {
+    pub(crate) fn new(name: &'static str, stat: Stat) -> Self {
         ALIVE.fetch_add(1, Ordering::SeqCst);
         let serial = OPENED.fetch_add(1, Ordering::SeqCst);
-        Self { name, stat, serial }
+        Self {
+            name,
+            stat,
+            memory: None,
+            alive: Alive { serial },
+        }
     }
 }
 
-impl Drop for Counted {
+impl Drop for Alive {
     fn drop(&mut self) {
         ALIVE.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-fn refuse(errno: Errno) -> Refusal {
+pub(crate) fn refuse(errno: Errno) -> Refusal {
     Refusal::new(errno, "as the test wants")
 }
 
@@ -180,6 +220,15 @@ impl File for Counted {
                 let fd = caller.install(file, flags).map_err(refuse)?;
                 Ok(fd.0)
             }
+            request::INSTALL_QUEUE => {
+                let mut ready = Readiness::empty();
+                ready.set(Readiness::OUT, arg.number() == 1);
+                let queue = Arc::new(Queue::new(ready));
+                let fd = caller
+                    .install(queue, InstallFlags::EVENTS)
+                    .map_err(refuse)?;
+                Ok(fd.0)
+            }
             request::SLEEP => {
                 thread::sleep(Duration::from_millis(arg.number()));
                 Ok(0)
@@ -214,7 +263,7 @@ impl File for Counted {
                 detached.retain(|(other, ..)| *other != pid);
                 Ok(small((before - detached.len()) as u64))
             }
-            request::SERIAL => Ok(small(self.serial)),
+            request::SERIAL => Ok(small(self.alive.serial)),
             _ => Err(refuse(Errno::ENOTTY)),
         }
     }
@@ -258,7 +307,7 @@ impl File for Counted {
         Ok(())
     }
 
-    fn regions(&self) -> Vec<Region> {
-        vec![REGION]
+    fn memory(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.as_ref().map(AsFd::as_fd)
     }
 }

@@ -45,6 +45,20 @@ pub(crate) const ALL: &[Test] = &[
     ("event_files_stay_below_the_limit", || {
         client("events-limit", &[]);
     }),
+    ("poll_tells_of_events", || client("poll", &[])),
+    ("a_blocked_thread_is_woken_by_an_event", || {
+        client("woken", &[]);
+    }),
+    ("epoll_tells_of_levels_and_edges", || {
+        client("epoll", &[]);
+    }),
+    ("select_tells_of_events", || client("select", &[])),
+    ("a_child_shares_its_parents_readiness", || {
+        client("shared-readiness", &[]);
+    }),
+    ("a_queue_is_released_by_its_last_close", || {
+        client("queue-released", &[]);
+    }),
     ("files_are_installed", || client("install", &[])),
     ("descriptors_are_told_apart", || client("descriptors", &[])),
     ("exit_codes_are_the_programs", exit_codes_are_the_programs),
@@ -419,6 +433,9 @@ fn nobody_can_be_supervised() {
         ("cycles", "200"),
         ("descriptors", ""),
         ("events", ""),
+        ("poll", ""),
+        ("woken", ""),
+        ("queue-released", ""),
         ("mmap", ""),
         ("capable", "0"),
     ] {

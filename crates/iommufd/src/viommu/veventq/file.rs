@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use swiommu_abi::veventq::IommufdVeventHeader;
 use swiommu_addr::{Address, HvaRange};
-use swiommu_files::{Caller, File, Readiness, Refusal, Stat};
+use swiommu_files::{Caller, File, Refusal, Stat, WaitQueue};
 use zerocopy::IntoBytes;
 
 use super::Veventq;
 use crate::object::Held;
-use crate::{Context, Error};
+use crate::{Context, Error, copy};
 
 /// `[iommufd-viommu-event]`. While it is open the queue cannot be destroyed, and the context stays.
 #[derive(Debug)]
@@ -48,17 +48,12 @@ impl File for EventFile {
         let delivered = self.veventq.queue.deliver(room, |done, header, data| {
             let to = into.start().wrapping_add(done as u64);
             let bytes = [header.as_bytes(), data].concat();
-            caller
-                .space()
-                .write(to, &bytes)
-                .map_err(|_| Error::CallerMemory(to))
+            copy::to_user(caller, to, &bytes)
         })?;
         Ok(delivered)
     }
 
-    fn readiness(&self) -> Option<Readiness> {
-        let mut readiness = Readiness::empty();
-        readiness.set(Readiness::IN, !self.veventq.queue.is_empty());
-        Some(readiness)
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(self.veventq.queue.wait_queue())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use swiommu_abi::veventq::{IommuVeventqFlag, IommufdVeventHeader};
+use swiommu_files::{Readiness, WaitQueue};
 
 use crate::Error;
 
@@ -15,6 +16,8 @@ const SEQUENCE_MASK: u32 = 0x7fff_ffff;
 pub(crate) struct EventQueue {
     depth: usize,
     events: Mutex<Events>,
+    /// Changes under the lock of `events`.
+    wait_queue: WaitQueue,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +48,7 @@ impl EventQueue {
         Self {
             depth,
             events: Mutex::default(),
+            wait_queue: WaitQueue::new(Readiness::empty()),
         }
     }
 
@@ -53,6 +57,8 @@ impl EventQueue {
         let events = &mut *self.events.lock();
         let sequence = events.sequence;
         events.sequence = (sequence + 1) & SEQUENCE_MASK;
+        // The mark of the lost ones can be read as well.
+        self.wait_queue.wake(Readiness::IN);
         if events.waiting.len() >= self.depth {
             events.lost = Some(sequence);
             return false;
@@ -66,9 +72,8 @@ impl EventQueue {
         true
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        let events = self.events.lock();
-        events.waiting.is_empty() && events.lost.is_none()
+    pub(crate) fn wait_queue(&self) -> &WaitQueue {
+        &self.wait_queue
     }
 
     /// Delivers events in order as long as they fit into `room` bytes. Returns how many bytes were delivered.
@@ -109,6 +114,9 @@ impl EventQueue {
                 events.lost = None;
             }
         }
+        if events.waiting.is_empty() && events.lost.is_none() {
+            self.wait_queue.clear(Readiness::IN);
+        }
         Ok(done)
     }
 }
@@ -142,7 +150,7 @@ mod tests {
         );
         assert!(queue.report(&[5; 4]));
         assert_eq!(read(&queue, 64), [(0, 5, vec![5; 4])]);
-        assert!(queue.is_empty());
+        assert_eq!(queue.wait_queue().now(), Readiness::empty());
     }
 
     #[test]

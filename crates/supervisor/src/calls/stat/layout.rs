@@ -48,6 +48,7 @@ impl HostFiles {
         let kind = match stat {
             Stat::Device { .. } => libc::S_IFCHR,
             Stat::Regular { .. } => libc::S_IFREG,
+            Stat::Directory { .. } => libc::S_IFDIR,
             // The kernel shows no type for an anonymous inode.
             Stat::Anonymous => 0,
         };
@@ -55,6 +56,7 @@ impl HostFiles {
         match stat {
             Stat::Device { number, .. } => attributes.device = number,
             Stat::Regular { size, .. } => attributes.size = size,
+            Stat::Directory { .. } => attributes.links = 2,
             Stat::Anonymous => (attributes.file_system, attributes.inode) = self.anonymous,
         }
         attributes
@@ -87,7 +89,7 @@ impl HostFiles {
 /// The permission bits.
 pub(crate) fn permissions(stat: Stat) -> u32 {
     match stat {
-        Stat::Device { mode, .. } | Stat::Regular { mode, .. } => mode,
+        Stat::Device { mode, .. } | Stat::Regular { mode, .. } | Stat::Directory { mode } => mode,
         Stat::Anonymous => 0o600,
     }
 }

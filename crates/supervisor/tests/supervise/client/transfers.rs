@@ -13,7 +13,7 @@ pub(super) const ALL: &[Client] = &[
 
 const EVENTS: u64 = 2;
 
-fn read(fd: i32, len: usize) -> Result<Vec<u8>> {
+pub(super) fn read(fd: i32, len: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0u8; len];
     let arguments = [fd as u64, bytes.as_mut_ptr() as u64, len as u64, 0, 0, 0];
     let read = call(libc::SYS_read, arguments)?;
@@ -21,7 +21,7 @@ fn read(fd: i32, len: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn write(fd: i32, bytes: &[u8]) -> Result<i64> {
+pub(super) fn write(fd: i32, bytes: &[u8]) -> Result<i64> {
     let arguments = [
         fd as u64,
         bytes.as_ptr() as u64,
