@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use swiommu_inspect::Format;
 
 /// IOMMUFD in user space.
 ///
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// See what it does: a small client goes through the objects of IOMMUFD, call by call
     Try(TryOptions),
+    /// Draw the objects of a program that is running under swiommu
+    Show(ShowOptions),
     /// Tell what this host offers, what each lack costs, and how to mend it
     Doctor,
     /// The client of `swiommu try`
@@ -65,6 +68,10 @@ pub(crate) struct RunOptions {
     /// Write every call as one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+
+    /// At the end, draw the objects of each context as they were when it had the most: .svg, .dot (Graphviz) or .txt
+    #[arg(long, value_name = "FILE", value_parser = diagram_file)]
+    pub(crate) diagram: Option<PathBuf>,
 
     /// Make the N-th fallible step of the program's calls fail, as if memory had run out
     ///
@@ -105,6 +112,30 @@ pub(crate) struct TryOptions {
     /// Also write every call as one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swiommu show
+  swiommu show 4711 --format svg > objects.svg")]
+pub(crate) struct ShowOptions {
+    /// The program, or any process of it, or its swiommu; not needed when there is only one
+    #[arg(value_name = "PID")]
+    pub(crate) pid: Option<i32>,
+
+    /// How to draw: txt, dot (Graphviz) or svg
+    #[arg(long, value_name = "FORMAT", default_value = "txt")]
+    pub(crate) format: Format,
+}
+
+/// A file whose name says how to draw.
+fn diagram_file(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    match Format::of(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -3,9 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod control;
+mod diagram;
 mod doctor;
 mod logging;
 mod run;
+mod show;
 mod tour;
 
 use std::process::ExitCode;
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         }
         Command::Try(options) => tour::show(&options),
         Command::TryClient => tour::client(),
+        Command::Show(options) => show::show(&options),
         Command::Doctor => Ok(doctor::print()),
     };
     match result {

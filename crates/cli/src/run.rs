@@ -15,6 +15,8 @@ use swiommu_supervisor::{
 };
 
 use crate::args::{Grant, Memlock, RunOptions, Watch};
+use crate::control;
+use crate::diagram::Fullest;
 
 /// Runs the program. Returns the exit code to end with.
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
@@ -31,10 +33,15 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
         },
     })?;
     let injected = injected(options);
-    let paths = match &options.trace {
-        Some(path) => traced(machine.paths(), &trace_file(path)?),
-        None => machine.paths().clone(),
-    };
+    let mut paths = machine.paths().clone();
+    if let Some(path) = &options.trace {
+        paths = traced(&paths, &trace_file(path)?);
+    }
+    let diagram = options.diagram.as_deref().map(|path| {
+        let fullest = Fullest::new(machine.contexts());
+        paths = traced(&paths, &(fullest.clone() as Arc<dyn Sink>));
+        (path, fullest)
+    });
     let (program, arguments) = options
         .program
         .split_first()
@@ -49,6 +56,7 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
         },
         new_privileges: NewPrivileges::Deny,
         fault_injection: injected.clone(),
+        on_start: control::answer(machine.contexts()),
         ..Config::new(
             program.clone(),
             Arc::new(paths),
@@ -56,6 +64,9 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
         )
     };
     let outcome = swiommu_supervisor::run(config)?;
+    if let Some((path, fullest)) = diagram {
+        fullest.write(path)?;
+    }
     report_memlock(&machine, options.memlock);
     report_injection(&injected);
     Ok(outcome.exit_code())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
-use swiommu_inspect::{Call, Sink, Story, diagram, traced};
+use swiommu_inspect::{Call, Format, Graph, Sink, Story, traced};
 use swiommu_iommufd::{Node, ObjectId};
 use swiommu_machine::{Contexts, Description};
 use swiommu_mem::Processes;
@@ -33,7 +33,7 @@ impl Sink for Tour {
             .contexts
             .open()
             .iter()
-            .flat_map(|c| c.graph())
+            .flat_map(|open| open.context.graph())
             .collect();
         // The test's own handles on its devices are not objects of IOMMUFD.
         nodes.retain(|node| node.type_name != "SELFTEST");
@@ -41,10 +41,17 @@ impl Sink for Tour {
         let mut before = self.attachments.lock();
         if !now.is_subset(&before) {
             // Nobody reads on: that is no reason to disturb the client.
-            let _ = writeln!(stdout(), "\n{}", diagram(&nodes));
+            let _ = writeln!(stdout(), "\n{}", draw(&nodes));
         }
         *before = now;
     }
+}
+
+fn draw(nodes: &[Node]) -> String {
+    Format::Text.draw(&[Graph {
+        title: "The objects now:".to_owned(),
+        nodes: nodes.to_vec(),
+    }])
 }
 
 /// Which device is attached to which page table.

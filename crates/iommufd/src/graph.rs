@@ -1,11 +1,14 @@
 //! The objects of a context as a graph, for people to look at.
 
+use std::sync::OnceLock;
+
 use swiommu_iommu::DomainFeatures;
 
 use crate::Context;
+use crate::fault::Fault;
 use crate::hwpt::{HwptPaging, NestedOn};
 use crate::ioas::Ioas;
-use crate::object::{Headed, Object, ObjectId};
+use crate::object::{Headed, Held, Object, ObjectId};
 
 /// One object as it is at a moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,7 +54,7 @@ fn node(object: &Object) -> Node {
     let (refers_to, facts) = match object {
         Object::Ioas(ioas) => (Vec::new(), ioas_facts(ioas)),
         Object::Paging(hwpt) => (
-            vec![Reference::plain(hwpt.ioas.header().id())],
+            with_faults(hwpt.ioas.header().id(), &hwpt.fault),
             paging_facts(hwpt),
         ),
         Object::Nested(hwpt) => {
@@ -60,7 +63,7 @@ fn node(object: &Object) -> Node {
                 NestedOn::Viommu(viommu) => viommu.header().id(),
             };
             (
-                vec![Reference::plain(on)],
+                with_faults(on, &hwpt.fault),
                 vec![("driver", hwpt.domain.driver().to_owned())],
             )
         }
@@ -98,13 +101,24 @@ fn node(object: &Object) -> Node {
         }
         Object::Veventq(veventq) => (
             vec![Reference::plain(veventq.viommu.header().id())],
-            Vec::new(),
+            vec![
+                ("type", format!("{:#x}", veventq.event_type)),
+                ("waiting", veventq.queue.waiting().to_string()),
+            ],
         ),
         Object::HwQueue(queue) => (
             vec![Reference::plain(queue.viommu.header().id())],
-            Vec::new(),
+            vec![("index", queue.index.to_string())],
         ),
-        Object::Fault(_) | Object::Driver(_) => (Vec::new(), Vec::new()),
+        Object::Fault(fault) => {
+            let (waiting, delivered) = fault.queue.groups();
+            let facts = vec![
+                ("waiting", waiting.to_string()),
+                ("not answered", delivered.to_string()),
+            ];
+            (Vec::new(), facts)
+        }
+        Object::Driver(_) => (Vec::new(), Vec::new()),
     };
     let id = object.header().id();
     Node {
@@ -114,6 +128,15 @@ fn node(object: &Object) -> Node {
         refers_to,
         facts,
     }
+}
+
+/// What a page table is on, and its fault queue if it has one.
+fn with_faults(on: ObjectId, fault: &OnceLock<Held<Fault>>) -> Vec<Reference> {
+    let queue = fault.get().map(|fault| Reference {
+        to: fault.header().id(),
+        label: "faults".to_owned(),
+    });
+    std::iter::once(Reference::plain(on)).chain(queue).collect()
 }
 
 fn ioas_facts(ioas: &Ioas) -> Vec<(&'static str, String)> {

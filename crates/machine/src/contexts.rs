@@ -3,23 +3,55 @@
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use swiommu_files::Task;
 use swiommu_iommufd::Context;
+
+/// An open context, with who opened it.
+#[derive(Clone, Debug)]
+pub struct OpenContext {
+    /// Contexts are numbered in the order of their opening, from 1.
+    pub number: u32,
+    /// Who opened it.
+    pub opened_by: Task,
+    /// The context.
+    pub context: Arc<Context>,
+}
 
 /// The contexts that are open. Being listed does not keep one open.
 #[derive(Debug, Default)]
 pub struct Contexts {
-    open: Mutex<Vec<Weak<Context>>>,
+    listed: Mutex<Listed>,
+}
+
+#[derive(Debug, Default)]
+struct Listed {
+    opened: u32,
+    open: Vec<(u32, Task, Weak<Context>)>,
 }
 
 impl Contexts {
-    pub(crate) fn add(&self, context: &Arc<Context>) {
-        let mut open = self.open.lock();
-        open.retain(|context| context.strong_count() > 0);
-        open.push(Arc::downgrade(context));
+    pub(crate) fn add(&self, context: &Arc<Context>, opened_by: Task) {
+        let mut listed = self.listed.lock();
+        listed
+            .open
+            .retain(|(.., context)| context.strong_count() > 0);
+        listed.opened += 1;
+        let number = listed.opened;
+        listed
+            .open
+            .push((number, opened_by, Arc::downgrade(context)));
     }
 
     /// The open contexts, oldest first.
-    pub fn open(&self) -> Vec<Arc<Context>> {
-        self.open.lock().iter().filter_map(Weak::upgrade).collect()
+    pub fn open(&self) -> Vec<OpenContext> {
+        let listed = self.listed.lock();
+        let open = listed.open.iter().filter_map(|(number, task, context)| {
+            Some(OpenContext {
+                number: *number,
+                opened_by: *task,
+                context: context.upgrade()?,
+            })
+        });
+        open.collect()
     }
 }

@@ -44,10 +44,10 @@ impl Node for ContextNode {
         }
     }
 
-    fn open(&self, _caller: &dyn Caller, _flags: OpenFlags) -> Result<Opened, Refusal> {
+    fn open(&self, caller: &dyn Caller, _flags: OpenFlags) -> Result<Opened, Refusal> {
         let context = Context::with_mode(&self.memory, self.rlimit_mode);
         let context = Arc::new(context.extended(self.selftest.clone()));
-        self.contexts.add(&context);
+        self.contexts.add(&context, caller.task());
         let file = ContextFile::new(context, self.path, self.number, self.mode);
         Ok(Opened::File(Arc::new(file)))
     }

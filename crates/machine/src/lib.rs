@@ -27,7 +27,7 @@ mod dev;
 use std::io;
 use std::sync::Arc;
 
-pub use contexts::Contexts;
+pub use contexts::{Contexts, OpenContext};
 use swiommu_files::Paths;
 use swiommu_iommu::Epochs;
 use swiommu_iommufd::RlimitMode;

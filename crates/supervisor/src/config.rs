@@ -1,6 +1,7 @@
 //! What to run, and what it may see.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::sync::Arc;
 
 use swiommu_files::{Capability, Paths};
@@ -27,6 +28,8 @@ pub struct Config {
     pub new_privileges: NewPrivileges,
     /// Which fallible steps of its calls are made to fail.
     pub fault_injection: FaultInjection,
+    /// What else to do once the program runs: from then on, and not before, this process may have threads.
+    pub on_start: OnStart,
 }
 
 impl Config {
@@ -41,6 +44,7 @@ impl Config {
             memory_watch: MemoryWatch::On,
             new_privileges: NewPrivileges::Deny,
             fault_injection: FaultInjection::Off,
+            on_start: OnStart::default(),
         }
     }
 }
@@ -85,6 +89,29 @@ pub enum MemoryWatch {
     On,
     /// They are not.
     Off,
+}
+
+/// What is done once the program runs.
+#[derive(Default)]
+pub struct OnStart(Option<Box<dyn FnOnce()>>);
+
+impl OnStart {
+    /// Does this.
+    pub fn new(action: impl FnOnce() + 'static) -> Self {
+        Self(Some(Box::new(action)))
+    }
+
+    pub(crate) fn run(self) {
+        if let Some(action) = self.0 {
+            action();
+        }
+    }
+}
+
+impl fmt::Debug for OnStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OnStart({})", self.0.is_some())
+    }
 }
 
 /// Which fallible steps of the program's calls are made to fail.

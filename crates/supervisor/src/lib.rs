@@ -50,7 +50,7 @@ mod threads;
 mod waiting;
 
 pub use config::{
-    Capabilities, CapabilitySource, Config, FaultInjection, MemoryWatch, NewPrivileges,
+    Capabilities, CapabilitySource, Config, FaultInjection, MemoryWatch, NewPrivileges, OnStart,
 };
 pub use error::Error;
 pub use fail_nth::InjectedByThread;

@@ -74,6 +74,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
     // Dropped after the tree, on an error too: the threads end when the filter has no user left.
     let dispatchers =
         Dispatchers::start(service.clone()).map_err(Error::host("cannot start a thread"))?;
+    config.on_start.run();
     let outcome = Supervision {
         tree: &tree,
         signals: &signals,

@@ -103,6 +103,12 @@ impl FaultQueue {
         self.wait_queue.wake(Readiness::IN);
     }
 
+    /// How many groups are to be read, and how many to be answered.
+    pub(crate) fn groups(&self) -> (usize, usize) {
+        let groups = self.groups.lock();
+        (groups.waiting.len(), groups.delivered.len())
+    }
+
     pub(crate) fn wait_queue(&self) -> &WaitQueue {
         &self.wait_queue
     }

@@ -19,7 +19,7 @@ use crate::state::State;
 pub(crate) struct HwQueue {
     pub(crate) header: Header,
     pub(crate) viommu: Held<Viommu>,
-    index: u32,
+    pub(crate) index: u32,
     /// The queue below it, which cannot go before it.
     _lower: Option<Held<HwQueue>>,
     // In the order of letting go.

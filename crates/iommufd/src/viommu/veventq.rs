@@ -21,7 +21,7 @@ const MAX_DEPTH: u32 = 1 << 19;
 pub(crate) struct Veventq {
     pub(crate) header: Header,
     pub(crate) viommu: Held<Viommu>,
-    event_type: u32,
+    pub(crate) event_type: u32,
     pub(crate) queue: EventQueue,
 }
 

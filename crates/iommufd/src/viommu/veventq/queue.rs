@@ -72,6 +72,11 @@ impl EventQueue {
         true
     }
 
+    /// How many events are to be read.
+    pub(crate) fn waiting(&self) -> usize {
+        self.events.lock().waiting.len()
+    }
+
     pub(crate) fn wait_queue(&self) -> &WaitQueue {
         &self.wait_queue
     }
