@@ -20,6 +20,8 @@ bitflags! {
         const DIRTY_TRACKING = 2;
         /// Makes non-snooping requests coherent.
         const ENFORCE_CACHE_COHERENCY = 4;
+        /// Translates nothing: its endpoints have no IOMMU and use physical addresses.
+        const NO_IOMMU = 8;
     }
 }
 

@@ -16,6 +16,7 @@ mod driver_error;
 mod endpoint;
 mod epoch;
 mod invalidation;
+mod no_iommu;
 mod page_request;
 mod table_domain;
 mod tables;
@@ -27,6 +28,7 @@ pub use driver_error::DriverError;
 pub use endpoint::{Endpoint, EndpointFeatures, GroupId, Pasid, ReservedKind, ReservedRegion};
 pub use epoch::{Epochs, Guard, Reader};
 pub use invalidation::{Invalidated, Requests};
+pub use no_iommu::{NoIommu, NoIommuEndpoint};
 pub use page_request::{
     PageRequest, PageRequestHandler, PageRequestPerm, PageRequestPosition, PageResponse,
 };

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use swiommu_addr::{Iova, IovaRange};
+use swiommu_addr::{Iova, IovaRange, Pa};
 use swiommu_files::{Arg, Caller, Capability, Refusal};
 use swiommu_iommu::Prot;
 use swiommu_iommu::{Endpoint, NestedDomain, PagingDomain};
@@ -132,7 +132,21 @@ impl Context {
     /// §2.5 and §2.6 of the behaviour, from step 4 on.
     pub fn map(&self, ioas: ObjectId, request: MapRequest<'_>) -> Result<Iova, Error> {
         let ioas = self.state.objects.get::<Ioas>(ioas)?;
-        ioas.map(&self.state, request)
+        ioas.map(request)
+    }
+
+    /// `IOMMU_IOAS_NOIOMMU_GET_PA`: the physical address behind an IOVA, and how many bytes from there are contiguous, at most
+    /// `len`.
+    ///
+    /// # Errors
+    /// §2.22 of the behaviour, from the look-up of the IOAS on.
+    pub fn noiommu_physical(
+        &self,
+        ioas: ObjectId,
+        iova: Iova,
+        len: u64,
+    ) -> Result<(Pa, u64), Error> {
+        self.state.objects.get::<Ioas>(ioas)?.physical(iova, len)
     }
 
     /// `IOMMU_IOAS_COPY`. Returns where.

@@ -133,6 +133,10 @@ pub enum Error {
     CutDmaBuf(IovaRange),
     #[error("byte {last:#x} is beyond the dma-buf's {len:#x}")]
     BeyondDmaBuf { last: u64, len: u64 },
+    #[error("the memory of the area {0} was revoked by its exporter")]
+    RevokedArea(IovaRange),
+    #[error("the IOAS is not that of a device without an IOMMU")]
+    HasIommu,
     #[error("the dma-buf cannot be attached to: its exporter has revoked it")]
     DmaBufRevoked { errno: Errno },
     #[error(transparent)]
@@ -279,6 +283,7 @@ impl Error {
             | E::DirtyRange { .. }
             | E::FaultGroupTooLarge
             | E::DmaBufAccess
+            | E::RevokedArea(_)
             | E::BeyondDmaBuf { .. }
             | E::EventTooLarge(_)
             | E::CannotInvalidate(_)
@@ -293,6 +298,7 @@ impl Error {
             E::UnknownFlags { .. }
             | E::UnknownChoice { .. }
             | E::NotServed(_)
+            | E::HasIommu
             | E::HwptFlags { .. }
             | E::NestedWithoutData
             | E::NoDirtyTracking

@@ -17,6 +17,7 @@ mod map;
 mod owner;
 mod page_tables;
 mod pages;
+mod physical;
 mod reserved;
 mod unmap;
 
@@ -27,6 +28,7 @@ use swiommu_addr::{Iova, IovaRange, PageSize, PageSizes};
 use swiommu_iommu::PagingDomain;
 
 use area::Areas;
+pub(crate) use backing::Backing;
 pub(crate) use dirty::DirtyBits;
 pub use map::{MapRequest, MapSource, Placement};
 

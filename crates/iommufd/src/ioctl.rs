@@ -89,6 +89,7 @@ fn run(call: &Call<'_>, command: &'static Command) -> Result<i32, Refusal> {
         ioas_abi::IOMMU_IOAS_MAP => typed(call, command, ioas::map),
         ioas_abi::IOMMU_IOAS_MAP_FILE => typed(call, command, ioas::map_file),
         ioas_abi::IOMMU_IOAS_UNMAP => typed(call, command, ioas::unmap),
+        ioas_abi::IOMMU_IOAS_NOIOMMU_GET_PA => typed(call, command, ioas::noiommu_get_pa),
         ioas_abi::IOMMU_IOAS_CHANGE_PROCESS => typed(call, command, ioas::change_process),
         option_abi::IOMMU_OPTION => typed(call, command, option::option),
         option_abi::IOMMU_VFIO_IOAS => typed(call, command, option::vfio_ioas),

@@ -1,13 +1,11 @@
 //! Pages that an access holds.
 
-use std::sync::Arc;
-
 use swiommu_addr::{Iova, IovaRange};
-use swiommu_mem::{OffsetRange, Pages, Runs};
+use swiommu_mem::{OffsetRange, Runs};
 
 use super::Hold;
 use crate::Error;
-use crate::ioas::Ioas;
+use crate::ioas::{Backing, Ioas};
 use crate::object::Held;
 
 /// Pinned memory of an IOVA range. Dropping it unpins; until then UNMAP asks for it.
@@ -24,7 +22,7 @@ pub struct Pinned {
 pub(crate) struct Piece {
     /// Where the area starts: it cannot go while it is pinned.
     pub(crate) area: Iova,
-    pub(crate) pages: Arc<Pages>,
+    pub(crate) backing: Backing,
     pub(crate) bytes: OffsetRange,
     pub(crate) memory: Runs,
 }

@@ -22,6 +22,7 @@ impl Ioas {
         let areas = self.areas.read();
         let mut pieces = Pieces::new();
         let mut next = Some(range.start());
+        let mut covered = None;
         for (found, area) in areas.overlapping(range) {
             let part = match next.and_then(|next| IovaRange::new(next, range.last())) {
                 Some(rest) if found.contains(rest.start()) && !area.is_busy() => {
@@ -37,12 +38,10 @@ impl Ioas {
                 len,
             });
             next = part.end();
+            covered = Some(part.last());
         }
-        let end = pieces
-            .iter()
-            .fold(range.start(), |end, piece| end.wrapping_add(piece.len));
-        let Some(first) = pieces.first().filter(|_| range.end() == Some(end)) else {
-            return Err(Error::NotMapped(end));
+        let Some(first) = pieces.first().filter(|_| covered == Some(range.last())) else {
+            return Err(Error::NotMapped(next.unwrap_or(range.start())));
         };
         let origin = first.origin();
         Ok(Shared { pieces, origin })

@@ -73,12 +73,16 @@ impl Import {
 
     /// Where bytes of it lie; nowhere, once it is revoked.
     pub(super) fn memory(&self, bytes: OffsetRange) -> Option<PaRange> {
-        if self.revoked.load(Ordering::Acquire) {
+        if self.is_revoked() {
             return None;
         }
         let whole = (*self.memory.lock())?;
         let first = self.range.start().get().checked_add(bytes.start().get())?;
         PaRange::from_len(whole.start().checked_add(first)?, bytes.len()?)
+    }
+
+    pub(super) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
     }
 
     pub(super) fn start(&self) -> u64 {

@@ -18,7 +18,6 @@ use super::backing::Backing;
 use super::import::{Import, Writable};
 use super::{HUGE_PAGE, Ioas, Topology, checked_range};
 use crate::Error;
-use crate::state::State;
 
 /// Where a mapping goes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -82,7 +81,7 @@ struct Made {
 
 impl Ioas {
     /// Maps memory. Returns where.
-    pub(crate) fn map(&self, state: &State, request: MapRequest<'_>) -> Result<Iova, Error> {
+    pub(crate) fn map(&self, request: MapRequest<'_>) -> Result<Iova, Error> {
         let MapRequest {
             owner,
             accounting,
@@ -98,15 +97,11 @@ impl Ioas {
         let backing = match request.source {
             MapSource::Memory(start) => {
                 let range = memory_range(start, len)?;
-                let memory = &state.memory;
-                Backing::Pages(Pages::from_space(memory, owner, range, access, accounting))
+                Backing::of_pages(Pages::from_space(owner, range, access, accounting))
             }
             MapSource::File(file, start) => {
                 let range = file_range(start, len)?;
-                let memory = &state.memory;
-                Backing::Pages(Pages::from_file(
-                    memory, owner, file, range, access, accounting,
-                ))
+                Backing::of_pages(Pages::from_file(owner, file, range, access, accounting))
             }
             MapSource::DmaBuf(buf, start) => {
                 let writable = if access == Access::Write {
@@ -114,7 +109,7 @@ impl Ioas {
                 } else {
                     Writable::No
                 };
-                Backing::DmaBuf(Import::new(&buf, file_range(start, len)?, writable)?)
+                Backing::of_dma_buf(Import::new(&buf, file_range(start, len)?, writable)?)
             }
         };
         let piece = Piece {
@@ -138,7 +133,7 @@ impl Ioas {
     ) -> Result<Iova, Error> {
         let topology = self.topology.read();
         for piece in &pieces {
-            if let Backing::DmaBuf(import) = &piece.backing {
+            if let Some(import) = piece.backing.import() {
                 import.used_by(&self.own);
             }
         }

@@ -1,6 +1,7 @@
 //! `IOMMU_IOAS_CHANGE_PROCESS` (§2.19, §3.9): all mappings change hands at once.
 
 use std::collections::HashSet;
+use std::ptr;
 use std::sync::Arc;
 
 use swiommu_mem::{AddressSpace, Pages, PagesKind, change_owner};
@@ -17,7 +18,7 @@ impl Ioas {
         // Taken in the order of their numbers, as everybody who takes several does.
         let locked: Vec<_> = ioases.iter().map(|ioas| ioas.areas.read()).collect();
         let mut seen = HashSet::new();
-        let mut pages: Vec<Arc<Pages>> = Vec::new();
+        let mut pages: Vec<&Pages> = Vec::new();
         for (range, area) in locked.iter().flat_map(|areas| areas.areas()) {
             if area.is_busy() {
                 return Err(Error::AreaBusy(range));
@@ -30,8 +31,8 @@ impl Ioas {
             else {
                 return Err(Error::CannotChangeProcess(range));
             };
-            if seen.insert(Arc::as_ptr(of_file)) {
-                pages.push(of_file.clone());
+            if seen.insert(ptr::from_ref(of_file)) {
+                pages.push(of_file);
             }
         }
         Ok(change_owner(&pages, owner)?)

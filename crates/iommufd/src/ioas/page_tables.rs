@@ -9,7 +9,6 @@ use swiommu_mem::PinError;
 use swiommu_sabotage::Fault;
 
 use super::area::{Area, Areas};
-use super::backing::Backing;
 use super::import::Import;
 use super::{Ioas, Linked, Owner, Topology};
 use crate::Error;
@@ -113,9 +112,9 @@ impl Ioas {
     pub(super) fn unmap_revoked(&self, import: &Import) {
         let topology = self.topology.write();
         let areas = self.areas.read();
-        let of_it = |area: &Area| match &area.backing {
-            Backing::DmaBuf(backing) => std::ptr::eq(Arc::as_ptr(backing), import),
-            Backing::Pages(_) => false,
+        let of_it = |area: &Area| {
+            let of = area.backing.import();
+            of.is_some_and(|of| std::ptr::eq(Arc::as_ptr(of), import))
         };
         for (range, _) in areas.areas().filter(|(_, area)| of_it(area)) {
             for linked in &topology.page_tables {

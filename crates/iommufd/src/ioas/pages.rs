@@ -96,12 +96,12 @@ impl Ioas {
             touched.check_pages(range)?;
             touched.check(access)?;
             let bytes = touched.content.bytes_of(touched.area, touched.part);
-            let pages = touched.content.backing.pages()?.clone();
+            let pages = touched.content.backing.pages()?;
             step(Step::AccessPages)?;
             let memory = pages.pin(bytes)?;
             pieces.push(Piece {
                 area: touched.area.start(),
-                pages,
+                backing: touched.content.backing.clone(),
                 bytes,
                 memory,
             });
@@ -163,7 +163,7 @@ impl Touched<'_> {
 
 fn release(areas: &mut Areas, pieces: &[Piece], hold: Hold) {
     for piece in pieces {
-        piece.pages.unpin(piece.bytes);
+        piece.backing.unpin(piece.bytes);
         if let Some((_, area)) = areas.get_mut(piece.area) {
             *area.holds(hold) -= 1;
         }

@@ -3,12 +3,12 @@
 use swiommu_abi::Errno;
 use swiommu_abi::ioas::{
     IommuIoasAlloc, IommuIoasAllowIovas, IommuIoasChangeProcess, IommuIoasCopy,
-    IommuIoasIovaRanges, IommuIoasMap, IommuIoasMapFile, IommuIoasUnmap, IommuIovaRange,
-    IommufdIoasMapFlags as MapFlags,
+    IommuIoasIovaRanges, IommuIoasMap, IommuIoasMapFile, IommuIoasNoiommuGetPa, IommuIoasUnmap,
+    IommuIovaRange, IommufdIoasMapFlags as MapFlags,
 };
 use swiommu_abi::object::IommuDestroy;
 use swiommu_addr::{Hva, Iova, IovaRange};
-use swiommu_files::{Descriptor, FdNumber};
+use swiommu_files::{Capability, Descriptor, FdNumber};
 use swiommu_iommu::Prot;
 use swiommu_mem::{FileOffset, MemFile};
 use swiommu_sabotage::Fault;
@@ -208,6 +208,33 @@ pub(super) fn change_process(
 ) -> Result<Outcome, Error> {
     reserved_is_zero("__reserved", cmd.__reserved)?;
     call.context.change_process(call.caller.space())?;
+    Ok(Outcome::DONE)
+}
+
+pub(super) fn noiommu_get_pa(
+    call: Call<'_>,
+    cmd: &mut IommuIoasNoiommuGetPa,
+) -> Result<Outcome, Error> {
+    if !call.caller.capable(Capability::SysRawio) {
+        return Err(Error::NotCapable("CAP_SYS_RAWIO"));
+    }
+    reserved_is_zero("flags", cmd.flags)?;
+    reserved_is_zero("__reserved", cmd.__reserved)?;
+    if cmd.length == 0 {
+        return Err(Error::ZeroLength);
+    }
+    let iova = Iova::new(cmd.iova);
+    if cmd.iova == u64::MAX {
+        return Err(Error::Overflow {
+            start: cmd.iova,
+            len: cmd.length,
+        });
+    }
+    let (physical, contiguous) =
+        call.context
+            .noiommu_physical(ObjectId(cmd.ioas_id), iova, cmd.length)?;
+    cmd.out_phys = physical.get();
+    cmd.length = contiguous;
     Ok(Outcome::DONE)
 }
 

@@ -52,7 +52,7 @@ pub(super) fn map_dma(context: &Arc<Context>, caller: &dyn Caller, at: Hva) -> R
         placement: Placement::Fixed(Iova::new(map.iova)),
         prot,
     };
-    super::ioas(context)?.map(&context.state, request)?;
+    super::ioas(context)?.map(request)?;
     Ok(0)
 }
 

@@ -9,6 +9,7 @@ mod fixture;
 mod hwpt;
 mod info;
 mod map;
+mod no_iommu;
 mod objects;
 mod option;
 mod order;
