@@ -19,9 +19,6 @@ pub trait Format: Copy + Debug + Send + Sync + 'static {
     /// Address bits that a table below the root resolves; it has 2^n entries.
     const INDEX_BITS: u8;
 
-    /// What the bits of an IOVA above the input width must be.
-    const UPPER_BITS: UpperBits = UpperBits::Zero;
-
     /// What the slots of a leaf that takes several entries hold.
     const SLOTS: LeafSlots = LeafSlots::Identical;
 
@@ -39,6 +36,11 @@ pub trait Format: Copy + Debug + Send + Sync + 'static {
     fn input_bits(&self, levels: u8) -> u8 {
         let sum = Self::GRANULE.log2() + Self::INDEX_BITS * levels;
         if sum < 64 { sum } else { 64 }
+    }
+
+    /// What the bits of an IOVA above the input width must be.
+    fn upper_bits(&self) -> UpperBits {
+        UpperBits::Zero
     }
 
     /// The width in bits of physical addresses that a leaf can hold.
@@ -163,6 +165,15 @@ pub enum Malformed {
     /// It skips levels whose address bits are not zero.
     #[error("it skips address bits that are not zero")]
     SkippedBits,
+    /// Bits are set that must be zero: these.
+    #[error("reserved bits {0:#x} are set")]
+    ReservedBits(u64),
+    /// Its permissions are a combination that is reserved.
+    #[error("its permissions are a reserved combination")]
+    Permissions,
+    /// Its address has bits above the output width.
+    #[error("its address is wider than the format allows")]
+    AddressSize,
     /// It points to where no table can be.
     #[error("it points to where no table memory is")]
     NoTableMemory,

@@ -31,6 +31,21 @@ pub(crate) fn input_mask<F: Format>(format: &F) -> u64 {
     u64::MAX >> (64 - format.input_bits(*format.levels().end()))
 }
 
+/// The address that a walk of a table of this many levels resolves for `iova`, or `None` where it has no such IOVA.
+#[inline]
+pub(crate) fn input_of<F: Format>(format: &F, levels: u8, iova: Iova) -> Option<u64> {
+    let unresolved = 64 - format.input_bits(levels);
+    let input = iova.get() << unresolved >> unresolved;
+    let expected = match format.upper_bits() {
+        UpperBits::Zero => input,
+        #[expect(clippy::cast_possible_wrap, reason = "the shift extends the sign")]
+        UpperBits::SignExtended => {
+            ((iova.get() << unresolved) as i64 >> unresolved).cast_unsigned()
+        }
+    };
+    (iova.get() == expected).then_some(input)
+}
+
 /// The IOVA of an input address in a format with sign extension.
 pub(crate) fn sign_extend<F: Format>(format: &F, input: u64) -> Iova {
     let mask = input_mask(format);
@@ -40,7 +55,7 @@ pub(crate) fn sign_extend<F: Format>(format: &F, input: u64) -> Iova {
 
 /// The range that holds every IOVA of the format.
 pub(crate) fn input_range<F: Format>(format: &F) -> IovaRange {
-    let last = match F::UPPER_BITS {
+    let last = match format.upper_bits() {
         UpperBits::Zero => input_mask(format),
         UpperBits::SignExtended => u64::MAX,
     };

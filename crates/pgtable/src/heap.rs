@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use swiommu_addr::{Pa, PageSize};
 
+use crate::sync::AtomicU64;
 use crate::{OutOfMemory, TableMemory};
 
 /// Table memory on the heap, for tests, tools and models that need no particular place.

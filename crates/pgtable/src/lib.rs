@@ -74,28 +74,55 @@
 //!
 //! # Formats
 //!
-//! A format is a value that implements [`Format`]: a page of small pure functions. [`fmt`] has those that exist. What the
-//! formats of the I/O world need, and where the contract has it:
+//! | format | is | levels | granule |
+//! |---|---|---|---|
+//! | [`Amdv1`](fmt::Amdv1) | AMD host table | 1 to 6, grows | 4 KiB |
+//! | [`MockAmdv1`](fmt::MockAmdv1) | the table of the kernel's mock IOMMU | 3 | 2 KiB |
+//! | [`X86_64`](fmt::X86_64) | VT-d first stage, AMD guest table (v2) | 4, 5 | 4 KiB |
+//! | [`VtdSs`](fmt::VtdSs) | VT-d second stage | 3, 4, 5 | 4 KiB |
+//! | [`ArmS1`](fmt::ArmS1) | Arm VMSAv8-64 stage 1 | 1 to 5 | 4, 16, 64 KiB |
+//! | [`ArmS2`](fmt::ArmS2) | Arm VMSAv8-64 stage 2 | 1 to 5 | 4, 16, 64 KiB |
+//! | [`Riscv`](fmt::Riscv) | Sv39, Sv48, Sv57 and their guest-stage x4 variants | 3, 4, 5 | 4 KiB |
+//!
+//! A format is a value that implements [`Format`]: a page of small pure functions. What the formats of the I/O world need, and
+//! where the contract has it:
 //!
 //! | need | example | in [`Format`] |
 //! |---|---|---|
 //! | granule, index bits, number of levels | Arm 4K/16K/64K; 3 to 5 levels | `GRANULE`, `INDEX_BITS`, `levels` |
 //! | a root with fewer or more entries | Arm concatenated tables; RISC-V x4; AMD level 6 | `input_bits`: the root resolves what the levels below leave over |
 //! | a root that grows | AMD v1 | `levels` is a range |
-//! | sign-extended IOVAs, with a hole | x86-64, Sv39/48/57 | `UPPER_BITS` |
+//! | sign-extended IOVAs, with a hole, or not | x86-64 with and without PASID; Sv39/48/57 and x4 | `upper_bits` |
 //! | leaf sizes that depend on the configuration | 1G only with FS1GP | `leaf_sizes` |
 //! | leaves of several identical entries | AMD size codes; RISC-V NAPOT | `SLOTS`, `leaf` |
 //! | leaves of several entries with an address each | Arm contiguous hint | `SLOTS`, `leaf` |
 //! | addresses stored shifted or in two pieces | the mock's PA << 1; RISC-V PPN; Arm 52-bit | `address`, `decode` |
-//! | permissions that a format cannot express | RISC-V write-only; read-only under a nesting parent's erratum | `attributes` returns `None` |
-//! | permissions of table entries, the least along the path counts | AMD, x86-64, VT-d second stage | `limit` |
+//! | permissions that a format cannot express | none at all; read-only under a nesting parent's erratum | `attributes` returns `None` |
+//! | permissions that imply others | what can be written can be read: x86-64, Arm stage 1, RISC-V | `attributes` gives both, as Linux does |
+//! | permissions of table entries, the least along the path counts | AMD, x86-64, VT-d second stage, Arm stage 1 | `limit` |
 //! | marks in table entries | the "flushed" bit of non-coherent walkers | `table`; `next_table` ignores them |
 //! | a dirty state that is a bit cleared, not set | Arm DBM with AP\[2\] | `is_dirty`, `dirtied`, `cleaned` map entries to entries |
 //! | table entries that skip levels | AMD, read but never written | `Entry::Table::level` |
-//! | reserved bits and illegal leaf sizes | all | `Entry::Malformed` |
+//! | reserved bits, illegal leaf sizes, addresses that are too wide | all | `Entry::Malformed` |
 //!
-//! To add one: write the file, with the manual's table of bits at its top; add a line to [`fmt`]; add its golden vectors
-//! and one line to the list of formats that the tests in `tests/` are run for.
+//! To add one: write the file, with the manual's table of bits at its top; add a line to [`fmt`]; add its golden vectors, what
+//! it reserves and permits, and one line to the list of formats that the tests in `tests/` are run for.
+//!
+//! # Tables of others
+//!
+//! A guest's table is read by the same [`Format::decode`], through a [`Walker`]: entries come from an [`EntryMemory`], which
+//! may translate their addresses by a second stage, and may fault. A walk asks for an [`Access`]; it ends with the
+//! translation, after it has marked the entries as the hardware does, or with a [`WalkFault`] that says at which entry and
+//! why. What the hardware asks of entries, and does to them, is the trait [`HardwareWalk`], which all formats here implement.
+//!
+//! | what the architectures do | in [`HardwareWalk`] |
+//! |---|---|
+//! | the least of all entries counts, or only the leaf | `table_access`, `leaf_access` |
+//! | users and privileged requesters, fetches | [`Access`] has all six kinds |
+//! | SMEP, WXN, PAN, no execution of what users may write | `path_access` |
+//! | A in all entries (x86-64, VT-d, AMD) or in the leaf (Arm, RISC-V) | `walked_table`, `walked_leaf` |
+//! | a fault where the hardware may not set A or D (Arm AF, RISC-V) | `walked_leaf` returns `None` |
+//! | memory types | `memory_type` |
 //!
 //! # Features
 //!
@@ -121,16 +148,20 @@ mod heap;
 mod layout;
 mod map;
 mod memory;
+#[cfg(all(loom, test))]
+mod models;
 mod plan;
 mod prot;
 mod reserve;
 mod slots;
 mod straight;
+mod sync;
 mod table;
 mod tree;
 mod unmap;
 mod unmapped;
 mod walk;
+mod walker;
 
 pub use contract::{Entry, Format, Leaf, LeafSlots, Malformed, UpperBits};
 pub use dirty::{Cleaned, DirtyRead};
@@ -143,3 +174,7 @@ pub use prot::Prot;
 pub use table::{PageTable, Root};
 pub use unmapped::{DetachedTables, Mapped, Unmapped};
 pub use walk::{Leaves, Translation};
+pub use walker::{
+    Access, EntryAction, EntryMemory, Exchange, HardwareUpdate, HardwareWalk, MemoryType,
+    NoTableMemory, PhysicalEntries, Refusal, WalkFault, Walked, Walker,
+};

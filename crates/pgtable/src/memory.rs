@@ -1,9 +1,10 @@
 //! Where tables are kept.
 
 use alloc::sync::Arc;
-use core::sync::atomic::AtomicU64;
 
 use swiommu_addr::{Pa, PageSize};
+
+use crate::sync::AtomicU64;
 
 /// There is no memory for another table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -30,8 +31,8 @@ pub trait TableMemory {
     /// Takes a table of `size` bytes back. No reader may be in it any more.
     fn free(&self, table: Pa, size: PageSize);
 
-    /// The `count` entries of the table at `table`, or `None` where that is not table memory (an entry was overwritten by
-    /// something else than this crate).
+    /// The `count` entries from `table` on, or `None` where that is not table memory (an entry was overwritten by something
+    /// else than this crate). `table` is the address of a table, or of an entry inside.
     fn entries(&self, table: Pa, count: usize) -> Option<&[AtomicU64]>;
 }
 

@@ -1,6 +1,6 @@
 //! One table in memory: its entries, and how they are read and written.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The entries of one table. In memory they are little-endian.
 #[derive(Clone, Copy)]

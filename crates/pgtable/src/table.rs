@@ -1,13 +1,13 @@
 //! The page table: its configuration, its root, and what is checked before anything is done.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use swiommu_addr::{Iova, IovaRange, Pa, PageSizes};
 
 use crate::geometry::{
     input_mask, input_range, offered_sizes, root_entries, root_size, sign_extend,
 };
+use crate::sync::{AtomicU64, Ordering};
 use crate::tree::{Node, Tree};
 use crate::{Error, Format, OutOfMemory, TableMemory, UpperBits};
 
@@ -27,10 +27,12 @@ pub struct PageTable<F: Format, M: TableMemory> {
 }
 
 /// Where a walk begins: what goes into the register or structure that names a page table to the hardware.
+///
+/// `A` is what the table holds as addresses: a guest's tables are at guest physical ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Root {
+pub struct Root<A = Pa> {
     /// The root table.
-    pub table: Pa,
+    pub table: A,
     /// How many levels it has.
     pub levels: u8,
 }
@@ -167,7 +169,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// The IOVA of an input address.
     #[inline]
     pub(crate) fn iova(&self, input: u64) -> Iova {
-        match F::UPPER_BITS {
+        match self.format.upper_bits() {
             UpperBits::Zero => Iova::new(input),
             UpperBits::SignExtended => sign_extend(&self.format, input),
         }
@@ -186,7 +188,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             return out_of_range;
         }
         let (first, last) = (range.start().get(), range.last().get());
-        match F::UPPER_BITS {
+        match self.format.upper_bits() {
             UpperBits::Zero => Ok(Span { first, last }),
             UpperBits::SignExtended => {
                 let mask = input_mask(&self.format);

@@ -3,11 +3,14 @@
 //! | bits | name | meaning |
 //! |---|---|---|
 //! | 0 | PR | present |
-//! | 5 | A | accessed |
-//! | 6 | D | dirty (leaf) |
+//! | 4:1, 8:7, 63 | – | ignored |
+//! | 5 | A | accessed, where DTE.HAD says so |
+//! | 6 | D | dirty (leaf), likewise |
 //! | 11:9 | Next Level | 0: leaf of the level's default size; 7: leaf, size in the address; 1…6: table of that level |
 //! | 51:12 | address | next table or output address |
-//! | 60 | FC | force coherent |
+//! | 58:52 | – | reserved |
+//! | 59 | U | untranslated addresses only (leaf); reserved in a table entry |
+//! | 60 | FC | force coherent (leaf); reserved in a table entry |
 //! | 61 | IR | read permitted |
 //! | 62 | IW | write permitted |
 //!
@@ -22,14 +25,24 @@ use core::ops::RangeInclusive;
 
 use swiommu_addr::{Pa, PageSize, PageSizes};
 
-use crate::{Entry, Format, Leaf, Malformed, Prot};
+use crate::{
+    Access, Entry, Format, HardwareUpdate, HardwareWalk, Leaf, Malformed, MemoryType, Prot,
+};
 
 const PRESENT: u64 = 1 << 0;
+const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
-const FORCE_COHERENT: u64 = 1 << 60;
+const FORCE_COHERENT: u64 = 1 << FORCE_COHERENT_SHIFT;
+const FORCE_COHERENT_SHIFT: u8 = 60;
+const READ: u64 = 1 << 61;
+const WRITE: u64 = 1 << 62;
 /// IR and IW are next to each other in the order of [`Prot::READ`] and [`Prot::WRITE`].
 const PERMISSION_SHIFT: u8 = 61;
 const PERMIT_ALL: u64 = 3 << PERMISSION_SHIFT;
+
+/// 58:52, and in table entries 60:52.
+const RESERVED_IN_LEAF: u64 = 0x7f << 52;
+const RESERVED_IN_TABLE: u64 = 0x1ff << 52;
 
 const NEXT_LEVEL_SHIFT: u8 = 9;
 const NEXT_LEVEL_MASK: u64 = 7;
@@ -53,6 +66,7 @@ pub struct Amd<const GRANULE_LOG2: u8> {
     pub(super) sizes: PageSizes,
     /// What every leaf has set besides its permissions.
     pub(super) leaf_bits: u64,
+    pub(super) update: HardwareUpdate,
 }
 
 /// The AMD I/O page table, version 1.
@@ -67,7 +81,22 @@ impl Amdv1 {
             most_levels: 6,
             sizes: PageSizes::from_bitmap(sizes & !PageSize::from_log2(39).bytes()),
             leaf_bits: 0,
+            update: HardwareUpdate::None,
         }
+    }
+
+    /// Lets a new table begin with fewer than three levels, 1 or 2; a table that somebody else made can have so few.
+    ///
+    /// # Panics
+    /// When `levels` is not 1 to 3: a constant of the program, not input.
+    #[must_use]
+    pub const fn with_fewest_levels(mut self, levels: u8) -> Self {
+        assert!(
+            levels >= 1 && levels <= 3,
+            "a root begins with 1 to 3 levels"
+        );
+        self.initial_levels = levels;
+        self
     }
 
     /// Lets the root grow to at most this many levels: what the unit's HATS field permits, 4, 5 or 6.
@@ -99,6 +128,13 @@ impl Default for Amdv1 {
 }
 
 impl<const GRANULE_LOG2: u8> Amd<GRANULE_LOG2> {
+    /// What the hardware keeps in the entries: DTE.HAD. It is nothing otherwise.
+    #[must_use]
+    pub const fn with_hardware_update(mut self, update: HardwareUpdate) -> Self {
+        self.update = update;
+        self
+    }
+
     /// How far left of the address the address field holds it.
     const SHIFT: u8 = ADDRESS_SHIFT - GRANULE_LOG2;
 
@@ -130,7 +166,35 @@ impl<const GRANULE_LOG2: u8> Amd<GRANULE_LOG2> {
         if size_log2 <= default || size_log2 >= default + Self::INDEX_BITS {
             return Entry::Malformed(Malformed::LeafSize(size_log2));
         }
+        if entry & RESERVED_IN_LEAF != 0 {
+            return Entry::Malformed(Malformed::ReservedBits(entry & RESERVED_IN_LEAF));
+        }
         Self::leaf_of(entry, PageSize::from_log2(size_log2))
+    }
+
+    /// What is present and no leaf of the default size.
+    fn decode_rest(entry: u64, level: u8) -> Entry {
+        match entry >> NEXT_LEVEL_SHIFT & NEXT_LEVEL_MASK {
+            0 if level <= HIGHEST_LEAF_LEVEL => {
+                Entry::Malformed(Malformed::ReservedBits(entry & RESERVED_IN_LEAF))
+            }
+            0 => Entry::Malformed(Malformed::LeafSize(Self::item_size(level).log2())),
+            NEXT_LEVEL_SIZED_LEAF => Self::sized_leaf(entry, level),
+            next => {
+                #[expect(clippy::cast_possible_truncation, reason = "a field of three bits")]
+                let below = next as u8 - 1;
+                if below >= level {
+                    return Entry::Malformed(Malformed::TableLevel(below));
+                }
+                if entry & RESERVED_IN_TABLE != 0 {
+                    return Entry::Malformed(Malformed::ReservedBits(entry & RESERVED_IN_TABLE));
+                }
+                Entry::Table {
+                    table: Self::pa(entry),
+                    level: below,
+                }
+            }
+        }
     }
 
     #[inline]
@@ -195,27 +259,16 @@ impl<const GRANULE_LOG2: u8> Format for Amd<GRANULE_LOG2> {
         if entry & PRESENT == 0 {
             return Entry::Absent;
         }
-        match entry >> NEXT_LEVEL_SHIFT & NEXT_LEVEL_MASK {
-            0 if level <= HIGHEST_LEAF_LEVEL => Self::leaf_of(entry, Self::item_size(level)),
-            0 => Entry::Malformed(Malformed::LeafSize(Self::item_size(level).log2())),
-            NEXT_LEVEL_SIZED_LEAF => Self::sized_leaf(entry, level),
-            next => {
-                #[expect(clippy::cast_possible_truncation, reason = "a field of three bits")]
-                let below = next as u8 - 1;
-                if below >= level {
-                    return Entry::Malformed(Malformed::TableLevel(below));
-                }
-                Entry::Table {
-                    table: Self::pa(entry),
-                    level: below,
-                }
-            }
+        let default_leaf = entry & (NEXT_LEVEL_MASK << NEXT_LEVEL_SHIFT | RESERVED_IN_LEAF) == 0;
+        if default_leaf && level <= HIGHEST_LEAF_LEVEL {
+            return Self::leaf_of(entry, Self::item_size(level));
         }
+        Self::decode_rest(entry, level)
     }
 
     #[inline]
     fn next_table(&self, entry: u64, level: u8) -> Option<Pa> {
-        let kind = PRESENT | NEXT_LEVEL_MASK << NEXT_LEVEL_SHIFT;
+        let kind = PRESENT | NEXT_LEVEL_MASK << NEXT_LEVEL_SHIFT | RESERVED_IN_TABLE;
         let table = PRESENT | u64::from(level) << NEXT_LEVEL_SHIFT;
         (entry & kind == table && level > 0).then_some(Self::pa(entry))
     }
@@ -238,5 +291,42 @@ impl<const GRANULE_LOG2: u8> Format for Amd<GRANULE_LOG2> {
     #[inline]
     fn cleaned(&self, entry: u64) -> u64 {
         entry & !DIRTY
+    }
+}
+
+impl<const GRANULE_LOG2: u8> HardwareWalk for Amd<GRANULE_LOG2> {
+    #[inline]
+    fn table_access(&self, entry: u64) -> Access {
+        self.leaf_access(entry)
+    }
+
+    /// Users and privileged requesters are not told apart, and fetches are reads.
+    #[inline]
+    fn leaf_access(&self, entry: u64) -> Access {
+        Access::all()
+            .without_unless(Access::READ.union(Access::EXECUTE), entry & READ)
+            .without_unless(Access::WRITE, entry & WRITE)
+    }
+
+    #[inline]
+    fn walked_table(&self, entry: u64) -> u64 {
+        match self.update {
+            HardwareUpdate::None => entry,
+            HardwareUpdate::Accessed | HardwareUpdate::AccessedAndDirty => entry | ACCESSED,
+        }
+    }
+
+    #[inline]
+    fn walked_leaf(&self, entry: u64, wanted: Access) -> Option<u64> {
+        Some(match self.update {
+            HardwareUpdate::None => entry,
+            HardwareUpdate::AccessedAndDirty if wanted.writes() => entry | ACCESSED | DIRTY,
+            HardwareUpdate::Accessed | HardwareUpdate::AccessedAndDirty => entry | ACCESSED,
+        })
+    }
+
+    #[inline]
+    fn memory_type(&self, entry: u64, _level: u8) -> MemoryType {
+        MemoryType((entry >> FORCE_COHERENT_SHIFT & 1) as u8)
     }
 }

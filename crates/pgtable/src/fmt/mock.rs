@@ -7,6 +7,7 @@
 use swiommu_addr::{PageSize, PageSizes};
 
 use super::Amd;
+use crate::HardwareUpdate;
 
 /// The format of the kernel's mock IOMMU.
 pub type MockAmdv1 = Amd<11>;
@@ -19,6 +20,7 @@ impl MockAmdv1 {
             most_levels: 3,
             sizes: PageSizes::between(PageSize::SIZE_2K, PageSize::from_log2(36)),
             leaf_bits: 0,
+            update: HardwareUpdate::None,
         }
     }
 }

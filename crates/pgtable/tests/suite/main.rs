@@ -5,12 +5,19 @@
 mod concurrent;
 mod corrupt;
 mod failure;
-mod formats;
+mod foreign;
 mod golden;
 mod interference;
 mod model;
 mod operations;
+mod permissions;
+mod reserved;
 mod support;
+mod updates;
+mod walking;
+
+use swiommu_pgtable::fmt::AddressForm::{Bits48, Bits52};
+use swiommu_pgtable::fmt::{Amdv1, ArmS1, ArmS2, MockAmdv1, Riscv, VtdSs, X86_64};
 
 /// Makes a module of tests for each format, from functions that are generic over it.
 macro_rules! for_every_format {
@@ -102,17 +109,67 @@ macro_rules! for_every_format {
             fn readers_see_a_mapping_or_none() {
                 concurrent::readers_see_a_mapping_or_none($format);
             }
+
+            #[test]
+            fn a_walk_finds_what_was_mapped() {
+                walking::a_walk_finds_what_was_mapped($format);
+            }
+
+            #[test]
+            fn a_walk_says_where_and_why_it_ended() {
+                walking::a_walk_says_where_and_why_it_ended($format);
+            }
+
+            #[test]
+            fn a_walk_in_a_loop_ends() {
+                walking::a_walk_in_a_loop_ends($format);
+            }
+
+            #[test]
+            fn a_walk_refuses_what_is_no_input_address() {
+                walking::a_walk_refuses_what_is_no_input_address($format);
+            }
+
+            #[test]
+            fn permissions_are_asked_of_the_leaf() {
+                walking::permissions_are_asked_of_the_leaf($format);
+            }
+
+            #[test]
+            fn garbage_leads_to_an_end() {
+                walking::garbage_leads_to_an_end($format);
+            }
+
+            #[test]
+            fn only_roots_that_the_format_has_can_be_walked() {
+                walking::only_roots_that_the_format_has_can_be_walked($format);
+            }
         })*
     };
 }
 
 for_every_format! {
-    amdv1: swiommu_pgtable::fmt::Amdv1::new();
-    amdv1_of_four_levels: swiommu_pgtable::fmt::Amdv1::new().with_most_levels(4).with_force_coherence();
-    mock: swiommu_pgtable::fmt::MockAmdv1::mock();
-    arm_4k: formats::Arm::<12>::stage1(48);
-    arm_16k_concatenated: formats::Arm::<14>::with_levels(2, 40);
-    arm_64k_52_bits: formats::Arm::<16>::stage1(52);
-    sv39: formats::Sv::<false>::new(3);
-    sv48x4: formats::Sv::<true>::new(4);
+    amdv1: Amdv1::new();
+    amdv1_of_four_levels: Amdv1::new().with_most_levels(4).with_force_coherence();
+    mock: MockAmdv1::mock();
+    x86_64_of_four_levels: X86_64::four_level();
+    x86_64_of_five_levels: X86_64::five_level().with_execute_disable();
+    x86_64_lower_half: X86_64::four_level().with_lower_half();
+    vtdss_of_three_levels: VtdSs::three_level();
+    vtdss_of_four_levels: VtdSs::four_level().with_force_coherence();
+    vtdss_of_five_levels: VtdSs::five_level().with_accessed_dirty();
+    arm_s1_4k: ArmS1::<12>::new(Bits48, 48, 48).unwrap();
+    arm_s1_4k_contiguous: ArmS1::<12>::new(Bits48, 39, 48).unwrap().with_contiguous().with_dirty_tracking();
+    arm_s1_4k_52_bits: ArmS1::<12>::new(Bits52, 52, 52).unwrap();
+    arm_s1_16k_contiguous: ArmS1::<14>::new(Bits48, 48, 48).unwrap().with_contiguous();
+    arm_s1_64k_52_bits: ArmS1::<16>::new(Bits52, 52, 52).unwrap().with_dirty_tracking();
+    arm_s2_4k_concatenated: ArmS2::<12>::new(Bits48, 40, 48).unwrap().with_levels(3).unwrap().with_contiguous();
+    arm_s2_16k_concatenated: ArmS2::<14>::new(Bits52, 40, 48).unwrap().with_levels(2).unwrap().with_dirty_tracking();
+    arm_s2_64k: ArmS2::<16>::new(Bits48, 48, 48).unwrap().with_contiguous();
+    sv39: Riscv::sv39().with_napot();
+    sv48: Riscv::sv48();
+    sv57: Riscv::sv57().with_memory_types();
+    sv39x4: Riscv::sv39x4();
+    sv48x4: Riscv::sv48x4().with_napot();
+    sv57x4: Riscv::sv57x4().with_accessed_dirty();
 }

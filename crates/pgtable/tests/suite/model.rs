@@ -71,7 +71,7 @@ impl Model {
         mut iova: u64,
         mut pa: u64,
         len: u64,
-        writable: bool,
+        (writable, dirty): (bool, bool),
     ) -> Vec<(u64, Leaf)> {
         let end = iova + len;
         let mut leaves = Vec::new();
@@ -86,7 +86,7 @@ impl Model {
                     size,
                     pa,
                     writable,
-                    dirty: false,
+                    dirty,
                 },
             ));
             iova += size;
@@ -170,6 +170,8 @@ impl<F: Format> Both<F> {
             .iter()
             .map(PageSize::bytes)
             .collect();
+        let prot = if read_only { Prot::READ } else { Prot::RW };
+        let dirty = born_dirty(&self.table.format(), prot);
         let mut physical = Vec::new();
         let mut new = Vec::new();
         let mut iova = start;
@@ -180,11 +182,10 @@ impl<F: Format> Both<F> {
                 iova,
                 pa * granule,
                 len * granule,
-                !read_only,
+                (!read_only, dirty),
             ));
             iova += len * granule;
         }
-        let prot = if read_only { Prot::READ } else { Prot::RW };
         let result = match physical[..] {
             [run] => self.table.map(Iova::new(start), run, prot, allowed),
             _ => self
@@ -236,7 +237,8 @@ impl<F: Format> Both<F> {
                 prop_assert_eq!(result, Ok(()));
                 let leaf = self.model.leaves.get_mut(first).unwrap();
                 // Whether a read-only leaf can be marked is the format's affair.
-                leaf.dirty |= leaf.writable || self.table.translate(Iova::new(at)).unwrap().dirty;
+                leaf.dirty |= leaf.writable && tracks_dirty(&self.table.format())
+                    || self.table.translate(Iova::new(at)).unwrap().dirty;
             }
         }
         Ok(())

@@ -25,9 +25,10 @@ pub(crate) fn every_leaf_size_goes_around<F: Format>(format: F) {
                 assert_only(&table, start, pa, size);
                 let leaf = table.translate(Iova::new(start)).unwrap();
                 assert_eq!((leaf.size.bytes(), leaf.prot), (size, Prot::RW));
+                let dirty = born_dirty(&format, Prot::RW);
                 assert_eq!(
                     (leaf.iova, leaf.pa, leaf.dirty),
-                    (Iova::new(start), Pa::new(pa), false)
+                    (Iova::new(start), Pa::new(pa), dirty)
                 );
                 assert_eq!(unmap(&table, start, size), (iova(start, size), size));
                 assert_eq!(leaves(&table), []);
@@ -38,8 +39,7 @@ pub(crate) fn every_leaf_size_goes_around<F: Format>(format: F) {
 
 pub(crate) fn runs_cross_the_boundaries_of_all_levels<F: Format>(format: F) {
     let granule = F::GRANULE.bytes();
-    for level in 1..*format.levels().end() {
-        let boundary = 3 * F::item_size(level).bytes();
+    for boundary in boundaries(&format) {
         for (before, after) in [
             (1, 1),
             (3, 5),
@@ -48,10 +48,7 @@ pub(crate) fn runs_cross_the_boundaries_of_all_levels<F: Format>(format: F) {
         ] {
             let (start, len) = (boundary - before * granule, (before + after) * granule);
             // The same offset in all leaf sizes, then another.
-            for pa in [
-                PA + start % F::item_size(level).bytes().min(1 << 40),
-                PA + granule,
-            ] {
+            for pa in [PA + start % (boundary / 3).min(1 << 40), PA + granule] {
                 let table = table(format);
                 map(&table, start, pa, len);
                 assert_only(&table, start, pa, len);
@@ -355,7 +352,7 @@ pub(crate) fn requests_out_of_range_are_refused<F: Format>(format: F) {
         let read = table.read_dirty(range, DirtyRead::Keep, |_| panic!("visited"));
         assert_eq!(read.unwrap_err(), Error::OutOfRange { range });
     }
-    if F::UPPER_BITS == UpperBits::SignExtended {
+    if format.upper_bits() == UpperBits::SignExtended {
         // Both ends are good, the hole between them is not.
         let all = IovaRange::full();
         assert_eq!(
@@ -444,6 +441,9 @@ pub(crate) fn requests_that_make_no_sense_are_refused<F: Format>(format: F) {
 
 pub(crate) fn dirty_is_per_leaf_and_cleared_on_request<F: Format>(format: F) {
     let table = table(format);
+    if !tracks_dirty(&format) {
+        return nothing_is_ever_dirty(&table);
+    }
     let granule = F::GRANULE.bytes();
     let dirty = |range, mode| {
         let mut seen = Vec::new();
@@ -466,7 +466,12 @@ pub(crate) fn dirty_is_per_leaf_and_cleared_on_request<F: Format>(format: F) {
             .unwrap();
         let middle = iova(base + len / 3 / size * size, size);
         let all = halves(&format)[0];
-        assert_eq!(dirty(all, DirtyRead::Clear), (vec![], None));
+        let fresh: Vec<_> = (0..len / size)
+            .map(|n| iova(base + n * size, size))
+            .filter(|_| born_dirty(&format, Prot::RW))
+            .collect();
+        let cleaned = (!fresh.is_empty()).then(|| iova(base, len));
+        assert_eq!(dirty(all, DirtyRead::Clear), (fresh, cleaned));
         table.set_dirty(middle.last()).unwrap();
         assert!(table.translate(middle.last()).unwrap().dirty);
         assert_eq!(table.translate(middle.start()).unwrap().size.bytes(), size);
@@ -502,6 +507,16 @@ pub(crate) fn dirty_is_per_leaf_and_cleared_on_request<F: Format>(format: F) {
         table.set_dirty(Iova::new(0)),
         Err(Error::NotMapped { .. })
     ));
+}
+
+/// The format has no mark for what was written.
+fn nothing_is_ever_dirty<F: Format>(table: &Table<F>) {
+    map(table, 0, PA, F::GRANULE.bytes());
+    table.set_dirty(Iova::new(0)).unwrap();
+    let all = halves(&table.format())[0];
+    let read = table.read_dirty(all, DirtyRead::Clear, |leaf| panic!("{leaf} is dirty"));
+    assert_eq!(read.unwrap().range(), None);
+    assert!(!table.translate(Iova::new(0)).unwrap().dirty);
 }
 
 pub(crate) fn dropping_a_table_returns_all_memory<F: Format>(format: F) {

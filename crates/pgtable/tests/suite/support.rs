@@ -62,7 +62,7 @@ pub(crate) fn free<F: Format, M: TableMemory>(
 pub(crate) fn halves<F: Format>(format: &F) -> Vec<IovaRange> {
     let bits = format.input_bits(*format.levels().end());
     let top = u64::MAX >> (64 - bits);
-    match F::UPPER_BITS {
+    match format.upper_bits() {
         UpperBits::Zero => vec![IovaRange::new(Iova::new(0), Iova::new(top)).unwrap()],
         UpperBits::SignExtended => vec![
             IovaRange::new(Iova::new(0), Iova::new(top >> 1)).unwrap(),
@@ -87,11 +87,36 @@ pub(crate) fn landmarks<F: Format>(format: &F) -> Vec<u64> {
     for half in halves(format) {
         landmarks.push(half.start().get());
         landmarks.push(half.last().get() - granule + 1);
-        for level in 1..*format.levels().end() {
-            landmarks.push(half.start().get() + 3 * F::item_size(level).bytes());
-        }
+        let boundaries = boundaries(format).into_iter();
+        landmarks.extend(boundaries.map(|boundary| half.start().get() + boundary));
     }
     landmarks
+}
+
+/// A smallest leaf with this permission, without its address.
+fn fresh_leaf<F: Format>(format: &F, prot: Prot) -> u64 {
+    format.leaf(F::GRANULE, 0, format.attributes(prot).unwrap())
+}
+
+/// Whether a format of which hardware has nothing to update marks new leaves as dirty where they are writable.
+pub(crate) fn born_dirty<F: Format>(format: &F, prot: Prot) -> bool {
+    format.is_dirty(fresh_leaf(format, prot))
+}
+
+/// Whether this configuration of the format has a mark for a leaf that was written.
+pub(crate) fn tracks_dirty<F: Format>(format: &F) -> bool {
+    format.is_dirty(format.dirtied(fresh_leaf(format, Prot::RW)))
+}
+
+/// For each level but the lowest, a boundary between two of its entries that have others around them. A root of few entries
+/// may not have it.
+pub(crate) fn boundaries<F: Format>(format: &F) -> Vec<u64> {
+    let half = halves(format)[0];
+    (1..*format.levels().end())
+        .map(|level| F::item_size(level).bytes())
+        .filter(|item| half.len_minus_one() / 4 >= item - 1)
+        .map(|item| 3 * item)
+        .collect()
 }
 
 /// The size of a table below the root.
