@@ -81,8 +81,8 @@ impl WaitQueue {
     /// Tells the watcher what the file is ready for, now and with every change, for as long as the watcher lives.
     pub fn watch(&self, watcher: Weak<dyn Watcher>) {
         let mut state = self.lock();
-        if let Some(there) = watcher.upgrade() {
-            there.woken(state.now);
+        if let Some(known) = watcher.upgrade() {
+            known.woken(state.now);
             state.watchers.push(watcher);
         }
     }
@@ -96,8 +96,8 @@ impl WaitQueue {
             if state.now.intersects(wanted) || left.is_zero() {
                 return state.now & wanted;
             }
-            let waited = self.changed.wait_timeout(state, left);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let result = self.changed.wait_timeout(state, left);
+            (state, _) = result.unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -1,9 +1,9 @@
 //! Runs an unmodified program and serves its files.
 //!
 //! [`run`] starts the program under a seccomp filter that hands the calls of interest to this process
-//! (`seccomp_unotify(2)`): those that take a path, `ioctl` with the numbers of VFIO and IOMMUFD, shared `mmap`, reads and writes of
-//! a few high descriptor numbers, and those that end a process or give its memory back. All other calls run natively, and so do
-//! trapped ones that turn out not to be about a served file.
+//! (`seccomp_unotify(2)`): those that take a path, `ioctl` with the numbers of VFIO and IOMMUFD, `mmap` of files that are shared or
+//! written to, reads and writes of a few high descriptor numbers, and those that end a process or give its memory back. All other
+//! calls run natively, and so do trapped ones that turn out not to be about a served file.
 //!
 //! | process | what it does |
 //! |---|---|

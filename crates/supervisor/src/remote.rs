@@ -1,4 +1,8 @@
 //! Small pieces of a waiting thread's memory: paths and the structs of file system calls.
+//!
+//! The thread is named by its number, which means it for as long as it waits. A descriptor of `/proc/TID/mem` is read for two thirds
+//! of the price, but it shows the memory of whoever had the number when it was opened, and to rule out that this was another
+//! costs more than is saved.
 
 // UNSAFETY: process_vm_readv(2) and process_vm_writev(2) take raw vectors.
 #![expect(unsafe_code, reason = "see above")]

@@ -12,7 +12,11 @@ impl Service {
     pub(super) fn mmap(&self, notification: &Notification) -> Reply {
         let [_, len, protection, flags, _, offset] = notification.args;
         let has = |bits: u64, flag: i32| bits & u64::from(flag.cast_unsigned()) != 0;
-        if !has(flags, libc::MAP_SHARED) || has(flags, libc::MAP_ANONYMOUS) {
+        let shared = has(flags, libc::MAP_SHARED);
+        // Other private mappings come here only for what they replace.
+        let vetted =
+            shared || has(protection, libc::PROT_WRITE) && !has(flags, libc::MAP_DENYWRITE);
+        if !vetted || has(flags, libc::MAP_ANONYMOUS) {
             return Reply::Continue;
         }
         let page = PageSize::SIZE_4K;
@@ -28,7 +32,7 @@ impl Service {
         };
         let writable = served.flags.contains(OpenFlags::WRITE);
         let readable = served.flags.contains(OpenFlags::READ);
-        if !readable || has(protection, libc::PROT_WRITE) && !writable {
+        if !readable || shared && has(protection, libc::PROT_WRITE) && !writable {
             // EACCES, before the file is asked.
             return Reply::Continue;
         }
@@ -45,7 +49,7 @@ impl Service {
             request.flags.set(flag, has(protection, bit));
         }
         // A file that cannot be written cannot be shared: the kernel clears the flag.
-        request.flags.set(MmapFlags::SHARED, writable);
+        request.flags.set(MmapFlags::SHARED, shared && writable);
         let client = match Client::new(self, notification, &thread, Some(fd)) {
             Ok(client) => client,
             Err(errno) => return Reply::Fail(errno),

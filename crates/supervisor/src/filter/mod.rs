@@ -123,7 +123,8 @@ fn ioctl() -> Decision {
     .of(Word::argument(1))
 }
 
-/// Shared mappings of a file; with the watch also what replaces a mapping.
+/// Mappings of a file that are shared, or private and written to; with the watch also what replaces a mapping. Private ones that
+/// are only read are how programs read files, and those that deny writing how they load libraries: too many to look at each.
 fn mmap(watch: MemoryWatch) -> Decision {
     let allow = || Decision::Do(Action::Allow);
     let notify = || Decision::Do(Action::Notify);
@@ -131,10 +132,24 @@ fn mmap(watch: MemoryWatch) -> Decision {
         MemoryWatch::On => Decision::when(Test::AnyBitOf(flag(libc::MAP_FIXED)), notify(), allow()),
         MemoryWatch::Off => allow(),
     };
-    let file = Decision::when(Test::AtLeast(1 << 31), allow(), notify()).of(Word::argument(4));
-    let shared = Decision::when(Test::AnyBitOf(flag(libc::MAP_ANONYMOUS)), replaces(), file);
+    let file = || Decision::when(Test::AtLeast(1 << 31), allow(), notify()).of(Word::argument(4));
+    let shared = Decision::when(
+        Test::AnyBitOf(flag(libc::MAP_ANONYMOUS)),
+        replaces(),
+        file(),
+    );
+    let written = Decision::when(
+        Test::AnyBitOf(flag(libc::PROT_WRITE)),
+        file(),
+        replaces().of(Word::argument(3)),
+    );
+    let private = Decision::when(
+        Test::AnyBitOf(flag(libc::MAP_ANONYMOUS | libc::MAP_DENYWRITE)),
+        replaces(),
+        written.of(Word::argument(2)),
+    );
     // MAP_SHARED_VALIDATE has the bit of MAP_SHARED; MAP_PRIVATE has not.
-    Decision::when(Test::AnyBitOf(flag(libc::MAP_SHARED)), shared, replaces()).of(Word::argument(3))
+    Decision::when(Test::AnyBitOf(flag(libc::MAP_SHARED)), shared, private).of(Word::argument(3))
 }
 
 /// All but the question for the current break.

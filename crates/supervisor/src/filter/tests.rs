@@ -130,14 +130,24 @@ fn transfers_are_trapped_on_the_event_range_only() {
 }
 
 #[test]
-fn shared_mappings_of_files_are_trapped() {
-    let mmap = |flags: i32, fd: i32| {
-        let flags = u64::from(flags.cast_unsigned());
+fn mappings_of_files_are_trapped() {
+    let with = |protection: i32, flags: i32, fd: i32| {
+        let [protection, flags, fd] = [protection, flags, fd].map(i32::cast_unsigned);
         call(
             libc::SYS_mmap,
-            [0, 4096, 3, flags, u64::from(fd.cast_unsigned()), 0],
+            [0, 4096, protection.into(), flags.into(), fd.into(), 0],
         )
     };
+    let mmap = |flags: i32, fd: i32| with(libc::PROT_READ, flags, fd);
+    let private = |flags: i32, fd: i32| {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        with(protection, libc::MAP_PRIVATE | flags, fd)
+    };
+    assert!(trapped_unwatched(private(0, 3)));
+    assert!(trapped_unwatched(private(libc::MAP_FIXED, 3)));
+    assert!(!trapped_unwatched(private(libc::MAP_DENYWRITE, 3)));
+    assert!(!trapped_unwatched(private(libc::MAP_ANONYMOUS, 3)));
+    assert!(!trapped_unwatched(private(0, -1)));
     assert!(trapped_unwatched(mmap(libc::MAP_SHARED, 3)));
     assert!(trapped_unwatched(mmap(libc::MAP_SHARED_VALIDATE, 3)));
     assert!(trapped_unwatched(mmap(

@@ -12,9 +12,9 @@ use crate::served::{Counted, refuse, request};
 /// Answers are taken, and forgotten, by a queue that is ready for them.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    counted: Counted,
+    base: Counted,
     events: Mutex<Events>,
-    wait_queue: WaitQueue,
+    ready: WaitQueue,
 }
 
 #[derive(Debug, Default)]
@@ -26,16 +26,16 @@ struct Events {
 impl Queue {
     pub(crate) fn new(ready: Readiness) -> Self {
         Self {
-            counted: Counted::new("anon_inode:[queue]", Stat::Anonymous),
+            base: Counted::new("anon_inode:[queue]", Stat::Anonymous),
             events: Mutex::default(),
-            wait_queue: WaitQueue::new(ready),
+            ready: WaitQueue::new(ready),
         }
     }
 }
 
 impl File for Queue {
     fn name(&self) -> &str {
-        self.counted.name()
+        self.base.name()
     }
 
     fn stat(&self) -> Stat {
@@ -44,13 +44,13 @@ impl File for Queue {
 
     fn ioctl(&self, caller: &dyn Caller, request: u32, arg: Arg) -> Result<i32, Refusal> {
         if request != request::RAISE {
-            return self.counted.ioctl(caller, request, arg);
+            return self.base.ioctl(caller, request, arg);
         }
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let event = events.next;
         events.next = event.wrapping_add(1);
         events.waiting.push_back(event);
-        self.wait_queue.wake(Readiness::IN);
+        self.ready.wake(Readiness::IN);
         Ok(event.into())
     }
 
@@ -66,12 +66,12 @@ impl File for Queue {
             .map_err(|_| refuse(Errno::EFAULT))?;
         events.waiting.pop_front();
         if events.waiting.is_empty() {
-            self.wait_queue.clear(Readiness::IN);
+            self.ready.clear(Readiness::IN);
         }
         Ok(1)
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.wait_queue)
+        Some(&self.ready)
     }
 }

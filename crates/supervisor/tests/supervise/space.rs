@@ -7,12 +7,15 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use swiommu_addr::{Hva, HvaRange};
-use swiommu_mem::{Access, AddressSpace, DetachCause, Fault, Locked, Run, SpaceId, Uid};
+use swiommu_mem::{
+    Access, AddressSpace, DetachCause, Fault, Locked, PhysicalMemory, Run, SpaceId, Uid,
+};
 use swiommu_supervisor::Spaces;
 
 /// The address spaces that were asked for, by process. Each `execve` makes a new one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ProcessSpaces {
+    memory: Arc<PhysicalMemory>,
     known: Mutex<Known>,
 }
 
@@ -23,6 +26,13 @@ struct Known {
 }
 
 impl ProcessSpaces {
+    pub(crate) fn new(memory: Arc<PhysicalMemory>) -> Self {
+        Self {
+            memory,
+            known: Mutex::default(),
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -38,6 +48,7 @@ impl Spaces for ProcessSpaces {
                 id,
                 pid,
                 locked: Locked::default(),
+                memory: self.memory.clone(),
             })
         });
         Ok(space.clone())
@@ -67,11 +78,16 @@ pub(crate) struct ProcessSpace {
     id: SpaceId,
     pid: i32,
     locked: Locked,
+    memory: Arc<PhysicalMemory>,
 }
 
 impl AddressSpace for ProcessSpace {
     fn id(&self) -> SpaceId {
         self.id
+    }
+
+    fn memory(&self) -> &Arc<PhysicalMemory> {
+        &self.memory
     }
 
     fn user(&self) -> Uid {

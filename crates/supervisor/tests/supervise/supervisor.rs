@@ -13,11 +13,12 @@ use crate::space::ProcessSpaces;
 
 pub(crate) fn main(program: &[String]) -> ExitCode {
     let descriptors = entries("/proc/self/fd");
+    let memory = PhysicalMemory::new(swiommu_mem::Config::default());
+    let memory = memory.expect("there is address space");
     let spaces: Arc<dyn Spaces> = if std::env::var_os("REAL_MEMORY").is_some() {
-        let memory = PhysicalMemory::new(swiommu_mem::Config::default());
-        Processes::new(&memory.expect("there is address space"))
+        Processes::new(&memory)
     } else {
-        Arc::new(ProcessSpaces::default())
+        Arc::new(ProcessSpaces::new(memory))
     };
     let mut config = Config::new(
         program.first().map_or("", String::as_str),

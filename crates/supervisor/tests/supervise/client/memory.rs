@@ -25,6 +25,11 @@ fn mmap(_: &[String]) {
     assert_eq!(map(REGION.len, executable, REGION.offset), Err(libc::EPERM));
     assert_eq!(map(0, READ_WRITE, REGION.offset), Err(libc::EINVAL));
     assert_eq!(map(REGION.len, READ_WRITE, 17), Err(libc::EINVAL));
+    let private = |fd, protection| {
+        Mapping::new(REGION.len, protection, libc::MAP_PRIVATE, fd, 0).map(|map| map.at)
+    };
+    assert_eq!(private(fd, READ_WRITE), Err(libc::EINVAL));
+    assert_eq!(private(fd, libc::PROT_WRITE), Err(libc::EINVAL));
 
     let only_read = sys::open("/dev/iommu", libc::O_RDONLY).expect("it opens");
     let map = |protection| {
@@ -34,6 +39,7 @@ fn mmap(_: &[String]) {
     assert_eq!(map(READ_WRITE), Err(libc::EACCES));
     // A file that is only read is not shared.
     assert_eq!(map(libc::PROT_READ), Err(libc::EINVAL));
+    assert_eq!(private(only_read, READ_WRITE), Err(libc::EINVAL));
 
     // Files of the host are not our business.
     let own = sys::open("/proc/self/exe", libc::O_RDONLY).expect("it opens");
@@ -42,6 +48,9 @@ fn mmap(_: &[String]) {
         native.expect("it is mapped").load(0),
         u32::from_ne_bytes(*b"\x7fELF")
     );
+    let copy = Mapping::new(4096, READ_WRITE, libc::MAP_PRIVATE, own, 0).expect("it is mapped");
+    copy.store(0, 1);
+    assert_eq!(copy.load(0), 1);
 }
 
 fn gives_back(arguments: &[String]) {
