@@ -1,8 +1,8 @@
 //! `/proc/PID/task/TID/fail-nth`: which fallible step of a thread's calls fails next.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use swiommu_abi::Errno;
@@ -12,10 +12,10 @@ use swiommu_injection::Countdown;
 
 use crate::config::FaultInjection;
 
-/// The countdowns of the threads that have opened their `fail-nth`. One ends when that is closed.
+/// The countdowns of the threads that have opened their `fail-nth`. What is set stays, also when that is closed.
 #[derive(Debug, Default)]
 pub struct InjectedByThread {
-    countdowns: Mutex<BTreeMap<i32, Weak<Countdown>>>,
+    countdowns: Mutex<BTreeMap<i32, Arc<Countdown>>>,
     failures: Arc<AtomicU64>,
 }
 
@@ -28,13 +28,11 @@ impl InjectedByThread {
     /// The file of a thread.
     pub(crate) fn file(&self, tid: i32) -> FailNth {
         let mut countdowns = self.countdowns.lock();
-        countdowns.retain(|_, countdown| countdown.strong_count() > 0);
-        let countdown = countdowns.get(&tid).and_then(Weak::upgrade);
-        let countdown = countdown.unwrap_or_else(|| {
-            let new = Countdown::counted_in(0, &self.failures);
-            countdowns.insert(tid, Arc::downgrade(&new));
-            new
-        });
+        countdowns.retain(|_, countdown| Arc::strong_count(countdown) > 1 || countdown.left() > 0);
+        let countdown = countdowns
+            .entry(tid)
+            .or_insert_with(|| Countdown::counted_in(0, &self.failures))
+            .clone();
         FailNth {
             countdown,
             position: Mutex::new(0),
@@ -42,7 +40,7 @@ impl InjectedByThread {
     }
 
     fn of(&self, tid: i32) -> Option<Arc<Countdown>> {
-        self.countdowns.lock().get(&tid)?.upgrade()
+        self.countdowns.lock().get(&tid).cloned()
     }
 }
 

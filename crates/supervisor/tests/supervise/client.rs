@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod fail_nth;
 mod hostile;
 mod lifetime;
 mod memory;
@@ -15,7 +16,8 @@ type Client = (&'static str, fn(&[String]));
 
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let (name, rest) = arguments.split_first().expect("a client's name");
-    let families: [&[Client]; 7] = [
+    let families: [&[Client]; 8] = [
+        fail_nth::ALL,
         hostile::ALL,
         lifetime::ALL,
         memory::ALL,

@@ -14,6 +14,7 @@ use swiommu_files::{
     Arg, Caller, Capability, Descriptor, DeviceNumber, FdNumber, File, InstallFlags, MmapFlags,
     MmapRequest, Node, OpenFlags, Opened, Paths, Readiness, Refusal, Stat,
 };
+use swiommu_injection::{Step, step};
 use swiommu_mem::DetachCause;
 
 use crate::queue::Queue;
@@ -48,6 +49,8 @@ pub(crate) mod request {
     pub(crate) const SERIAL: u32 = 0x3B8C;
     /// Opens a queue of events; the argument is 1 for one that is ready for writing.
     pub(crate) const INSTALL_QUEUE: u32 = 0x3B8D;
+    /// Takes three fallible steps; returns 3.
+    pub(crate) const THREE_STEPS: u32 = 0x3B8F;
     /// Of a queue: adds an event. Returns its number.
     pub(crate) const RAISE: u32 = 0x3B8E;
 }
@@ -210,6 +213,12 @@ impl File for Counted {
                     .write(arg.pointer(), &more)
                     .map_err(|_| refuse(Errno::EFAULT))?;
                 Ok(7)
+            }
+            request::THREE_STEPS => {
+                for one in [Step::Lookup, Step::Pin, Step::Table] {
+                    step(one).map_err(|injected| refuse(injected.errno()))?;
+                }
+                Ok(3)
             }
             request::ALIVE => Ok(small(alive())),
             request::INSTALL => {

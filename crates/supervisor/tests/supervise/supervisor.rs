@@ -4,8 +4,9 @@ use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use swiommu_injection::Countdown;
 use swiommu_mem::{PhysicalMemory, Processes};
-use swiommu_supervisor::{CapabilitySource, Config, MemoryWatch, Spaces, run};
+use swiommu_supervisor::{CapabilitySource, Config, FaultInjection, MemoryWatch, Spaces, run};
 
 use crate::harness::Report;
 use crate::served;
@@ -31,6 +32,13 @@ pub(crate) fn main(program: &[String]) -> ExitCode {
     }
     if std::env::var_os("GRANT").is_some() {
         config.capabilities.sys_resource = CapabilitySource::Grant;
+    }
+    if let Some(nth) = std::env::var_os("FAIL_NTH") {
+        let nth = nth.to_str().and_then(|nth| nth.parse().ok());
+        config.fault_injection = match nth {
+            Some(nth) => FaultInjection::OneOfAll(Countdown::new(nth)),
+            None => FaultInjection::ByThread(Arc::default()),
+        };
     }
     let result = run(config);
     let report = Report {

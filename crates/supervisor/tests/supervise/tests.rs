@@ -45,6 +45,21 @@ pub(crate) const ALL: &[Test] = &[
     ("event_files_stay_below_the_limit", || {
         client("events-limit", &[]);
     }),
+    ("a_thread_chooses_which_step_fails", || {
+        Run::client("fail-nth", &[])
+            .env("FAIL_NTH", "by thread")
+            .end()
+            .assert_clean();
+    }),
+    ("without_fault_injection_there_is_no_fail_nth", || {
+        client("fail-nth-absent", &[]);
+    }),
+    ("one_step_of_a_run_fails", || {
+        Run::client("fail-one", &[])
+            .env("FAIL_NTH", "5")
+            .end()
+            .assert_clean();
+    }),
     ("poll_tells_of_events", || client("poll", &[])),
     ("a_blocked_thread_is_woken_by_an_event", || {
         client("woken", &[]);
