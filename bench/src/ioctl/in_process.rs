@@ -26,6 +26,9 @@ const AREAS: u64 = 1000;
 const PAGE: u64 = 0x1000;
 const STRIDE: u64 = 2 * PAGE;
 
+/// Room for the struct of a call, in a cache line of its own.
+const COMMAND: u64 = 64;
+
 const NULL_CALLS: u64 = 10_000;
 
 /// At most so many null system calls.
@@ -104,7 +107,8 @@ struct Fixture {
     process: Arc<Process>,
     owner: Arc<dyn AddressSpace>,
     memory: Buffer,
-    argument: Buffer,
+    /// The client's structs, one for each area. An `IOAS_MAP` with a fixed IOVA leaves its own as it is.
+    commands: Buffer,
     _client: Client,
 }
 
@@ -113,12 +117,18 @@ impl Fixture {
         let process = Host::new()?.process_with(&[])?;
         let client = process.open()?;
         let ioas = ioas_with_domain(&client)?;
+        let memory = process.buffer(AREAS * STRIDE)?;
+        let commands = process.buffer(AREAS * COMMAND)?;
+        for area in 0..AREAS {
+            let command = map_command(ioas, &memory, area * STRIDE);
+            commands.write(area * COMMAND, command.as_bytes())?;
+        }
         Ok(Self {
             context: client.context()?,
             ioas,
             owner: process.space().clone(),
-            memory: process.buffer(AREAS * STRIDE)?,
-            argument: process.buffer(PAGE)?,
+            memory,
+            commands,
             process,
             _client: client,
         })
@@ -165,21 +175,23 @@ impl Fixture {
     }
 
     fn map_by_ioctl(&self, offset: u64) -> anyhow::Result<()> {
-        let flags = MapFlags::FIXED_IOVA | MapFlags::READABLE | MapFlags::WRITEABLE;
-        let command = IommuIoasMap {
-            size: IommuIoasMap::SIZE,
-            flags: flags.bits(),
-            ioas_id: self.ioas.0,
-            user_va: self.memory.at(offset).get(),
-            length: PAGE,
-            iova: iova(offset).get(),
-            ..Default::default()
-        };
-        self.argument.write(0, command.as_bytes())?;
-        let at = Arg::from(self.argument.at(0));
+        let command = Arg::from(self.commands.at(offset / STRIDE * COMMAND));
         self.context
-            .ioctl(self.process.descriptors(), IOMMU_IOAS_MAP, at)?;
+            .ioctl(self.process.descriptors(), IOMMU_IOAS_MAP, command)?;
         Ok(())
+    }
+}
+
+fn map_command(ioas: ObjectId, memory: &Buffer, offset: u64) -> IommuIoasMap {
+    let flags = MapFlags::FIXED_IOVA | MapFlags::READABLE | MapFlags::WRITEABLE;
+    IommuIoasMap {
+        size: IommuIoasMap::SIZE,
+        flags: flags.bits(),
+        ioas_id: ioas.0,
+        user_va: memory.at(offset).get(),
+        length: PAGE,
+        iova: iova(offset).get(),
+        ..Default::default()
     }
 }
 

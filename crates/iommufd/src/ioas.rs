@@ -26,6 +26,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, RwLock};
 use swiommu_addr::{Iova, IovaRange, PageSize, PageSizes};
 use swiommu_iommu::PagingDomain;
+use swiommu_sabotage::Fault;
 
 use area::Areas;
 pub(crate) use backing::Backing;
@@ -172,7 +173,9 @@ impl Ioas {
         topology
             .accesses
             .retain(|admitted| !Arc::ptr_eq(admitted, access));
-        topology.alignment = topology.demanded_alignment();
+        if !Fault::KeepAlignment.is_on() {
+            topology.alignment = topology.demanded_alignment();
+        }
     }
 }
 

@@ -45,6 +45,9 @@ impl<O: Ord> Reserved<O> {
 
     /// The first reserved address in `range`.
     pub(crate) fn first_in(&self, range: IovaRange) -> Option<Iova> {
+        if self.owners.is_empty() {
+            return None;
+        }
         let free = self.free_from(range.start());
         let Some(free) = free.filter(|free| free.start() == range.start()) else {
             return Some(range.start());

@@ -21,7 +21,7 @@
 //! let buffer = space.allocate(0x2000)?;
 //!
 //! let owner: Arc<dyn AddressSpace> = space.clone();
-//! let pages = Pages::from_space(&memory, &owner, buffer, Access::Write, Accounting::User);
+//! let pages = Pages::from_space(&owner, buffer, Access::Write, Accounting::User);
 //! let whole = OffsetRange::from_len(Offset::new(0), 0x2000).unwrap();
 //! let runs = pages.pin(whole)?;
 //! assert_eq!(space.locked().pinned(), 2);
@@ -39,6 +39,7 @@
 //! ```
 
 mod accounts;
+mod atomic;
 mod extents;
 mod file;
 mod local;
@@ -50,6 +51,7 @@ mod space;
 mod volatile;
 
 pub use accounts::{Accounting, Accounts, MemlockPolicy};
+pub use atomic::AtomicInteger;
 pub use file::{FileId, FileKind, FileOffset, FileRange, MemFile};
 pub use local::{LocalSpace, Protection};
 pub use locked::Locked;

@@ -1,12 +1,13 @@
 //! The virtual memory of a process, as the source of mappings.
 
 use std::fmt;
+use std::sync::Arc;
 
 use swiommu_addr::{Hva, HvaRange, PaRange, PageSize};
 
-use crate::{Locked, Runs};
+use crate::{Locked, PhysicalMemory, Runs};
 
-/// The identity of an address space (the kernel's `mm`): never reused in the life of a [`crate::PhysicalMemory`].
+/// The identity of an address space (the kernel's `mm`): never reused in the life of a [`PhysicalMemory`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SpaceId(pub u64);
 
@@ -68,6 +69,9 @@ pub enum Fault {
 pub trait AddressSpace: Send + Sync + fmt::Debug {
     /// Which address space this is.
     fn id(&self) -> SpaceId;
+
+    /// The physical address space of the machine that it belongs to.
+    fn memory(&self) -> &Arc<PhysicalMemory>;
 
     /// Who pays for it.
     fn user(&self) -> Uid;

@@ -8,6 +8,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::AtomicInteger;
+
 /// A piece of mapped memory that another process may write at any time: it can be copied from and to, never referenced.
 ///
 /// Power-of-two sizes up to 8 bytes at their natural alignment are read and written at once.
@@ -68,6 +70,14 @@ impl VolatileSlice<'_> {
         // SAFETY: the part is mapped and readable (`new`), and `into` is at least as long.
         unsafe { copy_out(part.start, &mut into[..part.len]) };
         part.len
+    }
+
+    /// Replaces the slice's value by `new` if it is `old`, in one step; returns what was there. `None` for a slice that is not as long
+    /// as the value, or not aligned to it.
+    pub fn compare_exchange<T: AtomicInteger>(self, old: T, new: T) -> Option<T> {
+        let fits = self.len == size_of::<T>() && self.start.addr().is_multiple_of(size_of::<T>());
+        // SAFETY: the memory is mapped, readable and writable (`new`), as long as the value, and aligned to its size.
+        fits.then(|| unsafe { T::compare_exchange(self.start, old, new) })
     }
 
     /// Copies in as much as both have from `offset` on; returns how much.

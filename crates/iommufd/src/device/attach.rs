@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use swiommu_abi::Errno;
 use swiommu_iommu::Pasid;
+use swiommu_sabotage::Fault;
 
 use super::Device;
 use crate::Error;
@@ -54,7 +55,7 @@ pub(super) fn replace(
         Target::Ioas(ioas) => replace_ioas(state, device, pasid, &ioas)?,
         Target::Other(found) => return Err(Error::CannotAttachTo { id: target, found }),
     };
-    if let Some(left) = left {
+    if let Some(left) = left.filter(|_| !Fault::KeepReplaced.is_on()) {
         left.retire(state);
     }
     Ok(id)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use swiommu_injection::{Step, step};
 use swiommu_iommu::{Domain, DriverError, Endpoint, EndpointFeatures, Pasid};
+use swiommu_sabotage::Fault;
 
 use super::Device;
 use crate::Error;
@@ -139,7 +140,11 @@ impl Group {
             return Ok(None);
         };
         let left = std::mem::replace(&mut attachment.hwpt, hwpt.clone());
-        for attached in &attachment.devices {
+        for attached in attachment
+            .devices
+            .iter()
+            .filter(|_| !Fault::KeepFaults.is_on())
+        {
             left.forget_faults(attached, pasid);
         }
         if moves {
@@ -301,7 +306,7 @@ impl Members {
             return Err(Error::NotPasidCompatible(hwpt.id()));
         }
         match self.attachments.get(&Pasid::NONE) {
-            Some(rid) if !rid.hwpt.is_pasid_compatible() => {
+            Some(rid) if !rid.hwpt.is_pasid_compatible() && !Fault::PasidBesideAny.is_on() => {
                 Err(Error::NotPasidCompatible(rid.hwpt.id()))
             }
             _ => Ok(()),

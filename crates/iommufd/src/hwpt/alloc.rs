@@ -6,6 +6,7 @@ use swiommu_injection::{Step, step};
 use swiommu_iommu::{
     EndpointFeatures, NestedDomain, NestedRequest, PagingFlags, PagingRequest, UserData,
 };
+use swiommu_sabotage::Fault as Sabotage;
 
 use super::{HwptFlags, HwptNested, HwptPaging, NestedOn, Origin};
 use crate::Error;
@@ -74,8 +75,10 @@ pub(crate) fn alloc(state: &Arc<State>, request: &HwptRequest<'_>) -> Result<Dra
             Object::Nested(hwpt) => &hwpt.fault,
             _ => return Ok(draft),
         };
-        // It is new, so nothing is there yet.
-        let _ = queue.set(fault);
+        if !Sabotage::ForgetFaultQueue.is_on() {
+            // It is new, so nothing is there yet.
+            let _ = queue.set(fault);
+        }
     }
     Ok(draft)
 }

@@ -115,3 +115,15 @@ impl Area {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be millions, and the IOAS holds them without a gap to tell that one is there.
+    #[test]
+    fn an_area_is_small() {
+        assert_eq!(size_of::<Area>(), 32);
+        assert_eq!(size_of::<Option<Area>>(), 32);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use swiommu_addr::{Address, PaRange};
 use swiommu_iommu::Prot;
 use swiommu_iova::Origin;
@@ -12,7 +12,7 @@ use super::import::Import;
 use crate::Error;
 
 /// The physical pieces of an area, as page tables want them. None where a dma-buf was revoked.
-pub(super) type Memory = SmallVec<[PaRange; 4]>;
+pub(super) type Memory = SmallVec<[PaRange; 1]>;
 
 /// What an area's memory is. Areas that share it are copies of each other.
 #[derive(Clone, Debug)]
@@ -27,7 +27,10 @@ enum Kind {
 }
 
 fn memory_of(runs: &Runs) -> Memory {
-    runs.iter().map(|run| run.memory).collect()
+    match runs.as_slice() {
+        [run] => smallvec![run.memory],
+        runs => runs.iter().map(|run| run.memory).collect(),
+    }
 }
 
 impl Backing {

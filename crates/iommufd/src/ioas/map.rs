@@ -266,7 +266,8 @@ fn check_piece(
     range: IovaRange,
     alignment: swiommu_addr::PageSize,
 ) -> Result<(), Error> {
-    if area.prot.contains(Prot::WRITE) && !area.backing.is_writable() {
+    let writable = area.backing.is_writable() || Fault::WriteReadOnlyMemory.is_on();
+    if area.prot.contains(Prot::WRITE) && !writable {
         return Err(Error::MemoryReadOnly(range));
     }
     if !alignment.divides(area.page_offset()) {

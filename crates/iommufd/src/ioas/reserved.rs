@@ -4,6 +4,7 @@ use swiommu_addr::IovaRange;
 use swiommu_injection::{Step, step};
 use swiommu_iommu::ReservedKind;
 use swiommu_iova::AllowList;
+use swiommu_sabotage::Fault;
 
 use super::{Ioas, Owner};
 use crate::Error;
@@ -19,6 +20,9 @@ impl Ioas {
     /// Replaces the ranges that automatic placement keeps to; none means everywhere.
     pub(crate) fn allow(&self, ranges: AllowList) -> Result<(), Error> {
         step(Step::Area)?;
+        if Fault::IgnoreAllowed.is_on() {
+            return Ok(());
+        }
         Ok(self.areas.write().set_allowed(ranges)?)
     }
 

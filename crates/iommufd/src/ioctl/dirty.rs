@@ -6,6 +6,7 @@ use swiommu_abi::dirty::{
 };
 use swiommu_addr::{Address, Hva, Iova, PageSize};
 use swiommu_iommu::{DirtyRead, DirtyTracking};
+use swiommu_sabotage::Fault;
 
 use super::{Call, Outcome, reserved_is_zero};
 use crate::Error;
@@ -57,7 +58,8 @@ pub(super) fn get_bitmap(
             value: cmd.page_size,
         },
     )?;
-    let mode = if flags.contains(IommufdHwptGetDirtyBitmapFlags::NO_CLEAR) {
+    let keep = flags.contains(IommufdHwptGetDirtyBitmapFlags::NO_CLEAR);
+    let mode = if keep || Fault::KeepDirty.is_on() {
         DirtyRead::Keep
     } else {
         DirtyRead::Clear

@@ -38,7 +38,12 @@ enum Slot {
 
 impl Slots {
     fn take_lowest(&mut self) -> Result<ObjectId, Error> {
-        let id = if let Some(hole) = self.holes.pop_first() {
+        let hole = if Fault::HighestId.is_on() {
+            self.holes.pop_last()
+        } else {
+            self.holes.pop_first()
+        };
+        let id = if let Some(hole) = hole {
             hole
         } else {
             let last = self.used.last_key_value().map_or(0, |(id, _)| id.0);
@@ -118,11 +123,14 @@ impl Table {
     pub(crate) fn remove_idle(&self, id: ObjectId) -> Result<Object, Error> {
         let mut slots = self.slots.lock();
         let object = slots.live(id)?;
-        object.header().close().map_err(|users| Error::InUse {
-            id,
-            name: object.type_name(),
-            users,
-        })?;
+        match object.header().close() {
+            Err(1) if Fault::DestroyUsed.is_on() => {}
+            closed => closed.map_err(|users| Error::InUse {
+                id,
+                name: object.type_name(),
+                users,
+            })?,
+        }
         match slots.free(id) {
             Some(Slot::Live(object)) => Ok(object),
             _ => Err(Error::NoObject(id)),
@@ -151,7 +159,12 @@ impl Table {
     /// Puts a tombstone in the place of an object, whoever uses it at the moment. The caller tears it down.
     pub(crate) fn entomb(&self, id: ObjectId) -> Option<Object> {
         let mut slots = self.slots.lock();
-        match slots.used.insert(id, Slot::Tombstone) {
+        let removed = if Fault::ForgetTombstone.is_on() {
+            slots.free(id)
+        } else {
+            slots.used.insert(id, Slot::Tombstone)
+        };
+        match removed {
             Some(Slot::Live(object)) => Some(object),
             _ => None,
         }

@@ -71,6 +71,7 @@ pub(super) fn unmap_dma(
         });
     }
     let ioas = super::ioas(context)?;
+    let mut unmapped = 0;
     let result = if flags.contains(VfioDmaUnmapFlags::ALL) {
         if unmap.iova != 0 || unmap.size != 0 {
             return Err(Error::BadValue {
@@ -78,16 +79,16 @@ pub(super) fn unmap_dma(
                 value: unmap.size,
             });
         }
-        ioas.unmap_areas(IovaRange::full())
+        ioas.unmap_counted(IovaRange::full(), &mut unmapped)
     } else {
         if !ioas.has_large_pages() {
             ioas.cut(Iova::new(unmap.iova), unmap.size)?;
         }
-        checked_range(Iova::new(unmap.iova), unmap.size).and_then(|range| ioas.unmap_areas(range))
+        checked_range(Iova::new(unmap.iova), unmap.size)
+            .and_then(|range| ioas.unmap_counted(range, &mut unmapped))
     };
     // The client learns how much is gone even when the rest could not go.
-    let unmapped = *result.as_ref().unwrap_or(&0);
     let size = at.wrapping_add(offset_of!(VfioIommuType1DmaUnmap, size) as u64);
     copy::to_user(caller, size, &unmapped.to_ne_bytes())?;
-    result.map(|_| 0)
+    result.map(|()| 0)
 }

@@ -7,6 +7,7 @@ use swiommu_addr::{Address, Gpa, Iova, IovaRange, Pa};
 use swiommu_injection::{Step, step};
 use swiommu_iommu::HwQueueRequest;
 use swiommu_mem::PAGE;
+use swiommu_sabotage::Fault;
 
 use super::{Queues, Viommu};
 use crate::Error;
@@ -81,7 +82,7 @@ pub(crate) fn alloc(state: &Arc<State>, wanted: Wanted) -> Result<Draft, Error> 
         header: Header::new(reservation.id()),
         viommu: viommu.clone(),
         index,
-        _lower: lower,
+        _lower: lower.filter(|_| !Fault::ForgetLowerQueue.is_on()),
         pinned: Mutex::new(Some(pinned)),
         _access: access,
     });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use swiommu_injection::{Step, step};
 use swiommu_iommu::VirtId;
+use swiommu_sabotage::Fault;
 
 use super::Viommu;
 use crate::Error;
@@ -40,7 +41,8 @@ pub(crate) fn alloc(
         });
     }
     let mut numbers = viommu.vdevices.lock();
-    if let Some(other) = numbers.get(&virt_id) {
+    let taken = numbers.get(&virt_id);
+    if let Some(other) = taken.filter(|_| !Fault::VirtIdTwice.is_on()) {
         return Err(Error::VirtIdTaken {
             virt_id: virt_id.0,
             vdevice: *other,

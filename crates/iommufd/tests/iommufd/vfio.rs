@@ -221,10 +221,10 @@ fn version_2_unmaps_only_what_was_mapped() {
             (Err(Errno::ENOENT), 0)
         );
     }
-    // What went before the part that could not is gone, though the call does not say so.
+    // What went before the part that could not is gone, and the call says so.
     assert_eq!(
         unmap_with(&w, 0, at(0).get(), 6 * PAGE),
-        (Err(Errno::ENOENT), 0)
+        (Err(Errno::ENOENT), PAGE)
     );
     assert_eq!(w.host.memory().pinned_pages(), 4);
     assert_eq!(unmap(&w, at(0), 20), Ok(4 * PAGE));

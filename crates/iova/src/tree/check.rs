@@ -49,29 +49,29 @@ fn check_node<V>(node: Shared<'_, V>) -> Vec<Gap> {
 }
 
 fn check_leaf<V>(leaf: &Leaf<V>) -> Vec<Gap> {
-    let entries = leaf.entries();
-    assert!(entries.windows(2).all(|pair| pair[0].start < pair[1].start));
+    let starts = leaf.starts();
+    assert!(starts.windows(2).all(|pair| pair[0] < pair[1]));
     assert_eq!(
         leaf.areas(),
-        entries.iter().filter_map(|entry| entry.area()).count()
+        (0..starts.len()).filter_map(|slot| leaf.area(slot)).count()
     );
     let deltas = leaf.deltas();
-    assert!(deltas.is_empty() || deltas.len() == entries.len() && deltas.iter().any(|&d| d != 0));
-    for (slot, entry) in entries.iter().enumerate() {
-        if entry.area.is_some() {
-            assert!(entry.start <= entry.last);
+    assert!(deltas.is_empty() || deltas.len() == starts.len() && deltas.iter().any(|&d| d != 0));
+    for (slot, &start) in starts.iter().enumerate() {
+        if leaf.area(slot).is_some() {
+            assert!(start <= leaf.last(slot));
         } else {
-            assert_eq!(entry.last, entry.start.wrapping_sub(1));
+            assert_eq!(leaf.last(slot), start.wrapping_sub(1));
             assert_ne!(leaf.delta(slot), 0, "nothing happens at this entry");
         }
     }
     let mut gaps = Vec::new();
     let mut cover = 0;
-    for (slot, pair) in entries.windows(2).enumerate() {
+    for (slot, pair) in starts.windows(2).enumerate() {
         cover += leaf.delta(slot);
-        gaps.push((pair[0].last.wrapping_add(1), pair[1].start - 1, cover));
+        gaps.push((leaf.last(slot).wrapping_add(1), pair[1] - 1, cover));
     }
-    assert_eq!(leaf.cover().total, cover + leaf.delta(entries.len() - 1));
+    assert_eq!(leaf.cover().total, cover + leaf.delta(starts.len() - 1));
     gaps
 }
 

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::cover::Cover;
 use super::holes::Rows;
 use super::node::{Children, Owned, Shared, Unique};
+use super::starts::Starts;
 use super::{FANOUT, LEAST};
 use crate::steps;
 
@@ -36,7 +37,7 @@ impl Summary {
 #[repr(C)]
 pub(super) struct Inner<V> {
     /// The start of the first entry of each child.
-    pub(super) starts: SmallVec<[u64; FANOUT]>,
+    pub(super) starts: Starts,
     pub(super) children: Children<V>,
     /// The number of inner nodes on the way to a leaf, this one included.
     height: u32,
@@ -48,7 +49,7 @@ pub(super) struct Inner<V> {
 impl<V> Inner<V> {
     fn new(height: u32) -> Self {
         Self {
-            starts: SmallVec::new(),
+            starts: Starts::new(),
             children: Children::new(height - 1),
             height,
             cover: Cover::EMPTY,
@@ -87,8 +88,7 @@ impl<V> Inner<V> {
 
     /// The slot of the child where an entry that starts at `addr` is or belongs.
     pub(super) fn route(&self, addr: u64) -> usize {
-        let above = self.starts.iter().position(|&start| start > addr);
-        above.unwrap_or(self.starts.len()).saturating_sub(1)
+        self.starts.rank(addr).saturating_sub(1)
     }
 
     /// Takes note of a change in the leaf where `addr` belongs: brings what is known of the nodes on the way there up to date, and
@@ -116,11 +116,24 @@ impl<V> Inner<V> {
         }
     }
 
+    /// Takes note of where the leaf begins and ends in which `addr` belongs. Returns where this node does.
+    pub(super) fn note_ends(&mut self, addr: u64) -> (u64, u64) {
+        steps::add(1);
+        let slot = self.route(addr);
+        let (start, last) = match self.child_mut(slot) {
+            Unique::Leaf(leaf) => leaf.ends(),
+            Unique::Inner(inner) => inner.note_ends(addr),
+        };
+        self.starts.replace(slot, start);
+        self.summaries[slot].last = last;
+        (self.starts[0], self.summaries[self.starts.len() - 1].last)
+    }
+
     /// Brings what is known of the child in `slot` up to date.
     fn renew(&mut self, slot: usize) {
         let node = self.children.get(slot);
         let old = self.summaries[slot].cover;
-        self.starts[slot] = node.start();
+        self.starts.replace(slot, node.start());
         self.summaries[slot] = Summary::of(&node);
         if self.summaries[slot].cover != old {
             self.cover = self.sum_covers();

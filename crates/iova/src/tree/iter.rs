@@ -33,16 +33,16 @@ impl<'a, V> Iterator for Overlapping<'a, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            while let Some(entry) = self.leaf.entries().get(self.slot) {
-                if entry.start > self.last {
+            while let Some(&start) = self.leaf.starts().get(self.slot) {
+                if start > self.last {
                     return None;
                 }
                 self.slot += 1;
-                if let Some(area) = entry.area() {
+                if let Some(area) = self.leaf.area(self.slot - 1) {
                     return Some(area);
                 }
             }
-            let seen = self.leaf.entries().last()?.start;
+            let &seen = self.leaf.starts().last()?;
             self.leaf = self.tree.root.as_ref().leaf_after(seen)?;
             self.slot = 0;
         }

@@ -4,7 +4,7 @@
 //! address, which may overlap each other but not areas. An interval is not stored as such. It adds 1 to the cover at its start and
 //! takes 1 away after its end, so adding or removing one costs the same however many others it overlaps.
 //!
-//! An [entry](leaf::Entry) is an address where an area starts or the cover changes. Entries have distinct addresses, and no
+//! An *entry* is an address where an area starts or the cover changes. Entries have distinct addresses, and no
 //! entry lies inside an area. The addresses between two entries form a gap, which is free if its cover is 0: so gaps come from areas
 //! and reserved intervals alike, in one order.
 //!
@@ -12,6 +12,7 @@
 //! is outside the processor's caches. Inner nodes keep, per child, the number of areas (for the n-th area, and to pass by
 //! entries without one), the cover, and what the search for [holes] needs.
 
+mod bodies;
 #[cfg(test)]
 mod check;
 mod cover;
@@ -20,13 +21,13 @@ mod inner;
 mod iter;
 mod leaf;
 mod node;
+mod starts;
 
 use alloc::boxed::Box;
 use core::mem;
 
-use cover::Cover;
 use inner::Inner;
-use leaf::{Entry, Leaf};
+use leaf::{Leaf, Reach};
 use node::{Node, Owned, Shared, Unique};
 
 use crate::steps;
@@ -65,7 +66,8 @@ impl<V> Tree<V> {
     /// Inserts an area where nothing is reserved, or returns the start of the first area in the way.
     pub(crate) fn insert(&mut self, start: u64, last: u64, value: V) -> Result<(), u64> {
         self.edit(start, 1, |leaf, after| {
-            leaf.insert_area(start, last, value, after)
+            let inserted = leaf.insert_area(start, last, value, after);
+            inserted.map(|reach| ((), reach))
         })
     }
 
@@ -87,18 +89,19 @@ impl<V> Tree<V> {
     pub(crate) fn add_cover(&mut self, start: u64, delta: i32) {
         let added: Result<(), ()> = self.edit(start, 0, |leaf, _| {
             leaf.add_cover(start, delta);
-            Ok(())
+            Ok(((), Reach::Cover))
         });
         debug_assert_eq!(added, Ok(()), "this change cannot fail");
     }
 
     /// Calls `change` with the leaf where an entry that starts at `addr` is or belongs, and with the start of the entry
-    /// after that leaf. It must add `areas` to the number of areas, or return an error and change nothing.
+    /// after that leaf. It must add `areas` to the number of areas and say what else changed, or return an error and change
+    /// nothing.
     fn edit<T, E>(
         &mut self,
         addr: u64,
         areas: isize,
-        change: impl FnOnce(&mut Leaf<V>, Option<u64>) -> Result<T, E>,
+        change: impl FnOnce(&mut Leaf<V>, Option<u64>) -> Result<(T, Reach), E>,
     ) -> Result<T, E> {
         let mut after = None;
         let mut node = self.root.as_mut();
@@ -116,20 +119,25 @@ impl<V> Tree<V> {
         let Unique::Leaf(leaf) = node else {
             unreachable!("the loop ends at a leaf")
         };
-        let before = Outline::of(leaf);
         let result = change(leaf, after);
-        let settled = match &result {
-            Ok(_) => before == Outline::of(leaf) && (LEAST..FANOUT).contains(&leaf.entries().len()),
-            Err(_) => areas == 0,
+        let reach = match &result {
+            Ok(_) if !(LEAST..FANOUT).contains(&leaf.starts().len()) => Reach::Cover,
+            Ok((_, reach)) => *reach,
+            Err(_) if areas == 0 => Reach::Inside,
+            Err(_) => Reach::Cover,
         };
         if result.is_ok() {
             self.len = self.len.wrapping_add_signed(areas);
         }
         self.stale = u64::MAX;
-        if !settled {
-            self.settle(addr);
+        match (reach, self.root.as_mut()) {
+            (Reach::Ends, Unique::Inner(inner)) => {
+                inner.note_ends(addr);
+            }
+            (Reach::Cover, _) => self.settle(addr),
+            _ => {}
         }
-        result
+        result.map(|(value, _)| value)
     }
 
     /// Makes everything on the way to the leaf where `addr` belongs fit that leaf.
@@ -182,7 +190,11 @@ impl<V> Tree<V> {
         loop {
             steps::add(1);
             match node {
-                Shared::Leaf(leaf) => return leaf.entries().iter().filter_map(Entry::area).nth(n),
+                Shared::Leaf(leaf) => {
+                    return (0..leaf.starts().len())
+                        .filter_map(|slot| leaf.area(slot))
+                        .nth(n);
+                }
                 Shared::Inner(inner) => {
                     let slot = inner.summaries.iter().position(|child| {
                         let here = n < child.areas;
@@ -194,24 +206,6 @@ impl<V> Tree<V> {
                     node = inner.child(slot?);
                 }
             }
-        }
-    }
-}
-
-/// What is known of a leaf elsewhere, apart from the number of areas.
-#[derive(PartialEq)]
-struct Outline {
-    start: Option<u64>,
-    last: Option<u64>,
-    cover: Cover,
-}
-
-impl Outline {
-    fn of<V>(leaf: &Leaf<V>) -> Self {
-        Self {
-            start: leaf.entries().first().map(|entry| entry.start),
-            last: leaf.entries().last().map(|entry| entry.last),
-            cover: leaf.cover(),
         }
     }
 }

@@ -44,7 +44,7 @@ impl<V> Shared<'_, V> {
     /// The number of entries or children.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Leaf(leaf) => leaf.entries().len(),
+            Self::Leaf(leaf) => leaf.starts().len(),
             Self::Inner(inner) => inner.starts().len(),
         }
     }
@@ -59,7 +59,7 @@ impl<V> Shared<'_, V> {
     /// The start of the first entry; the node has one.
     pub(super) fn start(&self) -> u64 {
         match self {
-            Self::Leaf(leaf) => leaf.entries()[0].start,
+            Self::Leaf(leaf) => leaf.starts()[0],
             Self::Inner(inner) => inner.starts()[0],
         }
     }
@@ -68,7 +68,7 @@ impl<V> Shared<'_, V> {
     pub(super) fn last(&self) -> u64 {
         let last = self.len() - 1;
         match self {
-            Self::Leaf(leaf) => leaf.entries()[last].last,
+            Self::Leaf(leaf) => leaf.last(last),
             Self::Inner(inner) => inner.summaries[last].last,
         }
     }
@@ -102,7 +102,7 @@ impl<V> Unique<'_, V> {
         };
         match self {
             Self::Leaf(leaf) => {
-                let kept = kept(leaf.entries()[FANOUT - 1].start);
+                let kept = kept(leaf.starts()[FANOUT - 1]);
                 Node::Leaf(Box::new(leaf.split_off(kept)))
             }
             Self::Inner(inner) => {
@@ -117,7 +117,7 @@ impl<V> Unique<'_, V> {
     pub(super) fn join(self, right: Owned<V>) -> Option<Owned<V>> {
         match (self, right) {
             (Self::Leaf(left), Node::Leaf(mut right)) => {
-                if left.entries().len() + right.entries().len() < FANOUT {
+                if left.starts().len() + right.starts().len() < FANOUT {
                     left.append(*right);
                     return None;
                 }

@@ -89,7 +89,7 @@ proptest! {
 
 #[test]
 fn an_overlap_is_clipped_and_its_value_moved_along() {
-    let mut map = ExtentMap::default();
+    let mut map = ExtentMap::<Target>::default();
     map.update(0x1000..=0x4fff, |_| {
         Some(Target {
             address: 0x9000,

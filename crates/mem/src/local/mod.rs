@@ -277,6 +277,10 @@ impl AddressSpace for LocalSpace {
         self.id
     }
 
+    fn memory(&self) -> &Arc<PhysicalMemory> {
+        &self.memory
+    }
+
     fn user(&self) -> Uid {
         Uid(self.user.load(Ordering::Relaxed))
     }

@@ -54,12 +54,13 @@ impl Pages {
             }
         }
         let state = self.state.lock();
-        let _nothing_closes = self.memory.census();
+        let memory = state.owner.memory();
+        let _nothing_closes = memory.census();
         let mut done = 0;
-        for run in self.gather(&state, &positions)?.runs {
+        for run in self.gather(&state.owner, &state.held, &positions)?.runs {
             let len = host_len(run.memory.len_minus_one() + 1);
             let mut part = bytes.part(done, len);
-            self.memory.copy(run.memory.start(), &mut part)?;
+            memory.copy(run.memory.start(), &mut part)?;
             done += len;
         }
         Ok(())

@@ -7,27 +7,27 @@
 
 mod copy;
 mod error;
+mod held;
 mod offset;
 mod owner;
 mod pin;
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use swiommu_addr::{Address, Hva, HvaRange, Pa, PaRange, PageSize};
+use swiommu_addr::{Hva, HvaRange, PaRange};
 
 pub use copy::CopyBy;
 pub use error::PinError;
 pub use offset::{Offset, OffsetRange};
 pub use owner::change_owner;
 
-use crate::extents::{ExtentMap, Value};
-use crate::{
-    Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, PAGE, PhysicalMemory, Run,
-    Uid,
-};
+use crate::{Access, Accounting, AddressSpace, FileOffset, FileRange, MemFile, PAGE, Run, Uid};
+use held::Held;
 
 /// Pieces of memory in the order of the bytes they back.
 pub type Runs = SmallVec<[Run; 1]>;
@@ -53,7 +53,6 @@ pub enum Source {
 /// The memory behind one or more areas: a range of a process' virtual memory or of a file, pinned where it is needed.
 #[derive(Debug)]
 pub struct Pages {
-    memory: Arc<PhysicalMemory>,
     /// The file, if the bytes come from one.
     file: Option<Arc<MemFile>>,
     /// The virtual address or file offset of the first byte.
@@ -61,6 +60,8 @@ pub struct Pages {
     len: NonZeroU64,
     access: Access,
     accounting: Accounting,
+    /// The real user of the owner. It changes together with the owner, under the same lock.
+    user: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -68,93 +69,54 @@ pub struct Pages {
 #[derive(Debug)]
 struct State {
     owner: Arc<dyn AddressSpace>,
-    user: Uid,
-    /// The pinned pages, by position: virtual address or file offset.
-    held: ExtentMap<Held>,
-}
-
-/// Pinned pages with the same users.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Held {
-    pa: Pa,
-    users: NonZeroU32,
-    page: PageSize,
-}
-
-impl Value for Held {
-    fn skip(self, bytes: u64) -> Self {
-        Self {
-            pa: self.pa.wrapping_add(bytes),
-            ..self
-        }
-    }
+    held: Held,
 }
 
 impl Pages {
     /// The bytes `range` of `space`. Nothing is looked at before it is pinned.
     pub fn from_space(
-        memory: &Arc<PhysicalMemory>,
         space: &Arc<dyn AddressSpace>,
         range: HvaRange,
         access: Access,
         accounting: Accounting,
-    ) -> Arc<Self> {
+    ) -> Self {
         let (start, len_minus_one) = (range.start().get(), range.len_minus_one());
-        Self::new(
-            memory,
-            space,
-            None,
-            start,
-            len_minus_one,
-            access,
-            accounting,
-        )
+        Self::new(space, None, start, len_minus_one, access, accounting)
     }
 
     /// The bytes `range` of `file`, mapped by (and charged to) the process with memory `owner`.
     pub fn from_file(
-        memory: &Arc<PhysicalMemory>,
         owner: &Arc<dyn AddressSpace>,
         file: MemFile,
         range: FileRange,
         access: Access,
         accounting: Accounting,
-    ) -> Arc<Self> {
+    ) -> Self {
         let (start, len_minus_one) = (range.start().get(), range.len_minus_one());
         let file = Some(Arc::new(file));
-        Self::new(
-            memory,
-            owner,
-            file,
-            start,
-            len_minus_one,
-            access,
-            accounting,
-        )
+        Self::new(owner, file, start, len_minus_one, access, accounting)
     }
 
     fn new(
-        memory: &Arc<PhysicalMemory>,
         owner: &Arc<dyn AddressSpace>,
         file: Option<Arc<MemFile>>,
         start: u64,
         len_minus_one: u64,
         access: Access,
         accounting: Accounting,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            memory: memory.clone(),
+    ) -> Self {
+        Self {
             file,
             start,
             len: NonZeroU64::MIN.saturating_add(len_minus_one),
             access,
             accounting,
+            user: AtomicU32::new(owner.user().0),
             state: Mutex::new(State {
-                user: owner.user(),
                 owner: owner.clone(),
-                held: ExtentMap::default(),
+                held: Held::Nothing,
             }),
-        })
+        }
     }
 
     /// The length in bytes.
@@ -200,30 +162,43 @@ impl Pages {
 
     /// How many pages are pinned now.
     pub fn pinned(&self) -> u64 {
-        self.state.lock().pinned()
+        self.pinned_of(&self.state.lock())
     }
-}
 
-impl State {
-    fn pinned(&self) -> u64 {
+    fn pinned_of(&self, state: &State) -> u64 {
         let pages = |bytes: u64| bytes >> PAGE.log2();
-        let extents = self.held.overlapping(0..=u64::MAX);
-        extents.map(|held| pages(held.last - held.first + 1)).sum()
+        state.held.look(self.whole(), |extents| {
+            let extents = extents.overlapping(0..=u64::MAX);
+            extents.map(|held| pages(held.last - held.first + 1)).sum()
+        })
+    }
+
+    /// The real user who is charged. The state is locked.
+    fn user(&self) -> Uid {
+        Uid(self.user.load(Ordering::Relaxed))
+    }
+
+    /// The positions of all its pages.
+    fn whole(&self) -> RangeInclusive<u64> {
+        pin::whole_pages(&(self.start..=self.start.wrapping_add(self.len.get() - 1)))
     }
 }
 
 impl Drop for Pages {
     /// Whatever is still pinned is unpinned and uncharged.
     fn drop(&mut self) {
-        let state = self.state.get_mut();
-        let held = std::mem::take(&mut state.held);
-        let freed: SmallVec<[PaRange; 2]> = held
-            .overlapping(0..=u64::MAX)
-            .filter_map(|held| PaRange::from_len(held.value.pa, held.last - held.first + 1))
-            .collect();
-        if !freed.is_empty() {
-            self.give_back(&self.state.lock(), &freed);
+        let whole = self.whole();
+        let held = std::mem::take(&mut self.state.get_mut().held);
+        if held.is_nothing() {
+            return;
         }
+        let freed: SmallVec<[PaRange; 2]> = held.look(whole, |extents| {
+            extents
+                .overlapping(0..=u64::MAX)
+                .filter_map(|held| PaRange::from_len(held.value.pa, held.last - held.first + 1))
+                .collect()
+        });
+        self.give_back(&self.state.lock().owner, &freed);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Changing the process that pages belong to.
 
+use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
@@ -14,30 +16,28 @@ use crate::{Accounting, AddressSpace};
 ///
 /// # Errors
 /// [`PinError::OverLimit`], [`PinError::OwnerGone`].
-pub fn change_owner(pages: &[Arc<Pages>], owner: &Arc<dyn AddressSpace>) -> Result<(), PinError> {
-    let mut pages: Vec<&Arc<Pages>> = pages.iter().collect();
+pub fn change_owner(pages: &[&Pages], owner: &Arc<dyn AddressSpace>) -> Result<(), PinError> {
+    let mut pages = pages.to_vec();
     // Locks of the same rank are taken in the order of their addresses.
-    pages.sort_by_key(|pages| Arc::as_ptr(pages));
-    pages.dedup_by_key(|pages| Arc::as_ptr(pages));
+    pages.sort_by_key(|pages| ptr::from_ref(*pages));
+    pages.dedup_by_key(|pages| ptr::from_ref(*pages));
     let mut locked: Vec<(&Pages, MutexGuard<'_, State>)> = pages
         .into_iter()
-        .map(|pages| (&**pages, pages.state.lock()))
+        .map(|pages| (pages, pages.state.lock()))
         .collect();
 
     let user = owner.user();
-    let is_charged_anew = |state: &State, accounting| {
+    let is_charged_anew = |pages: &Pages, state: &State| {
         let same_mm = state.owner.id() == owner.id();
-        !same_mm || accounting == Accounting::User && state.user != user
+        !same_mm || pages.accounting == Accounting::User && pages.user() != user
     };
-    let Some(accounts) = locked.first().map(|(pages, _)| pages.memory.accounts()) else {
-        return Ok(());
-    };
+    let accounts = owner.memory().accounts();
     let mut charged = Vec::new();
     for accounting in [Accounting::None, Accounting::User, Accounting::Mm] {
         let moving = locked.iter().filter(|(pages, state)| {
-            pages.accounting == accounting && is_charged_anew(state, accounting)
+            pages.accounting == accounting && is_charged_anew(pages, state)
         });
-        let count = moving.map(|(_, state)| state.pinned()).sum();
+        let count = moving.map(|(pages, state)| pages.pinned_of(state)).sum();
         if count == 0 {
             continue;
         }
@@ -50,12 +50,12 @@ pub fn change_owner(pages: &[Arc<Pages>], owner: &Arc<dyn AddressSpace>) -> Resu
         charged.push((accounting, count));
     }
     for (pages, state) in &mut locked {
-        if is_charged_anew(state, pages.accounting) {
-            let count = state.pinned();
-            accounts.uncharge(state.owner.locked(), state.user, pages.accounting, count);
+        if is_charged_anew(pages, state) {
+            let count = pages.pinned_of(state);
+            accounts.uncharge(state.owner.locked(), pages.user(), pages.accounting, count);
         }
         state.owner = owner.clone();
-        state.user = user;
+        pages.user.store(user.0, Ordering::Relaxed);
     }
     Ok(())
 }

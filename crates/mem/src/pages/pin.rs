@@ -10,8 +10,8 @@ use swiommu_addr::{Address, Hva, HvaRange, PaRange};
 use swiommu_injection::{Step, step};
 use swiommu_sabotage::Fault as Sabotage;
 
-use super::{Held, OffsetRange, Pages, PinError, Runs, State};
-use crate::extents::Piece;
+use super::held::{Held, Pinned, memory};
+use super::{OffsetRange, Pages, PinError, Runs, State};
 use crate::file::reopen;
 use crate::physical::{Exhausted, Wanted, push_run};
 use crate::{AddressSpace, Fault, FileKind, FileOffset, FileRange, MemFile, PAGE, Run};
@@ -37,28 +37,71 @@ impl Pages {
             return pinned;
         }
         // Windows that nothing uses may stand in the way.
-        self.memory.close_idle();
+        self.owner().memory().close_idle();
         self.try_pin(range)
     }
 
     fn try_pin(&self, range: OffsetRange) -> Result<Runs, PinError> {
         let positions = self.positions(range).ok_or(PinError::OutOfRange)?;
         let mut state = self.state.lock();
-        let _nothing_closes = self.memory.census();
-        let found = self.gather(&state, &positions)?;
+        let State { owner, held } = &mut *state;
+        let _nothing_closes = owner.memory().census();
+        let pages = whole_pages(&positions);
+        if held.is_nothing() {
+            let runs = self.resolve(owner, *pages.start(), *pages.end())?;
+            let new = runs.iter().map(|run| run.memory);
+            self.enter(owner, page_count(new.clone()), new)?;
+            self.add_runs(held, *pages.start(), &runs);
+            return Ok(trim(runs, &positions));
+        }
+        let found = self.gather(owner, held, &positions)?;
         let new = found.new.iter().map(|(_, run)| run.memory);
         let charged = if Sabotage::ChargeCopy.is_on() {
             page_count(found.runs.iter().map(|run| run.memory))
         } else {
             page_count(new.clone())
         };
-        if charged > 0 {
-            let accounts = self.memory.accounts();
-            accounts.charge(&*state.owner, state.user, self.accounting, charged)?;
-            self.memory.pin(new);
+        self.enter(owner, charged, new)?;
+        held.update(self.whole(), pages, |piece| {
+            piece.value.map(|held| Pinned {
+                users: held.users.saturating_add(1),
+                ..held
+            })
+        });
+        for &(first, run) in &found.new {
+            self.add_runs(held, first, &[run]);
         }
-        state.add_user(whole_pages(&positions), &found.new);
         Ok(found.runs)
+    }
+
+    /// Charges pages that get their first user, and enters them in the machine's pin table.
+    fn enter(
+        &self,
+        owner: &Arc<dyn AddressSpace>,
+        charged: u64,
+        new: impl Iterator<Item = PaRange>,
+    ) -> Result<(), PinError> {
+        if charged > 0 {
+            let memory = owner.memory();
+            let accounts = memory.accounts();
+            accounts.charge(&**owner, self.user(), self.accounting, charged)?;
+            memory.pin(new);
+        }
+        Ok(())
+    }
+
+    /// Notes the first user of whole pages, which begin at `first`.
+    fn add_runs(&self, held: &mut Held, mut first: u64, runs: &[Run]) {
+        for run in runs {
+            let last = first + run.memory.len_minus_one();
+            let pinned = Pinned {
+                pa: run.memory.start(),
+                users: NonZeroU32::MIN,
+                page: run.page,
+            };
+            held.update(self.whole(), first..=last, |_| Some(pinned));
+            first = last.wrapping_add(1);
+        }
     }
 
     /// Takes one user from every page that `range` touches. Pages that have none left are unpinned and uncharged.
@@ -72,7 +115,8 @@ impl Pages {
         let mut state = self.state.lock();
         let mut freed: SmallVec<[PaRange; 2]> = SmallVec::new();
         let mut strange = false;
-        state.held.update(whole_pages(&positions), |piece| {
+        let State { owner, held } = &mut *state;
+        held.update(self.whole(), whole_pages(&positions), |piece| {
             let Some(held) = piece.value else {
                 strange = true;
                 return None;
@@ -81,32 +125,38 @@ impl Pages {
             if users.is_none() {
                 freed.push(memory(&piece, held));
             }
-            users.map(|users| Held { users, ..held })
+            users.map(|users| Pinned { users, ..held })
         });
         if strange {
             tracing::error!(%range, "unpinned pages that were not pinned");
         }
-        self.give_back(&state, &freed);
+        self.give_back(owner, &freed);
     }
 
-    pub(super) fn give_back(&self, state: &State, freed: &[PaRange]) {
+    /// Unpins and uncharges pages that lost their last user.
+    pub(super) fn give_back(&self, owner: &Arc<dyn AddressSpace>, freed: &[PaRange]) {
         if !freed.is_empty() {
-            self.memory.unpin(freed);
+            let memory = owner.memory();
+            memory.unpin(freed);
             let count = page_count(freed.iter().copied());
-            let accounts = self.memory.accounts();
-            accounts.uncharge(state.owner.locked(), state.user, self.accounting, count);
+            let accounts = memory.accounts();
+            accounts.uncharge(owner.locked(), self.user(), self.accounting, count);
         }
     }
 
     /// The memory behind exactly the bytes of `range`, or `None` when a page of it is not pinned.
     pub fn runs(&self, range: OffsetRange) -> Option<Runs> {
         let positions = self.positions(range)?;
-        let mut runs = Runs::new();
-        for piece in self.state.lock().held.cover(whole_pages(&positions)) {
-            let held = piece.value?;
-            push_run(&mut runs, memory(&piece, held), held.page);
-        }
-        Some(trim(runs, &positions))
+        let state = self.state.lock();
+        let runs = state.held.look(self.whole(), |extents| {
+            let mut runs = Runs::new();
+            for piece in extents.cover(whole_pages(&positions)) {
+                let held = piece.value?;
+                push_run(&mut runs, memory(&piece, held), held.page);
+            }
+            Some(runs)
+        });
+        Some(trim(runs?, &positions))
     }
 
     /// The virtual addresses or file offsets of a range, if it lies in the object.
@@ -122,26 +172,27 @@ impl Pages {
     /// The pinned pages of a range, and what the others are now.
     pub(super) fn gather(
         &self,
-        state: &State,
+        owner: &Arc<dyn AddressSpace>,
+        held: &Held,
         positions: &RangeInclusive<u64>,
     ) -> Result<Gathered, PinError> {
         let mut runs = Runs::new();
         let mut new = SmallVec::new();
-        state
-            .held
-            .try_each(whole_pages(positions), |piece| -> Result<(), PinError> {
+        held.look(self.whole(), |extents| {
+            extents.try_each(whole_pages(positions), |piece| -> Result<(), PinError> {
                 if let Some(held) = piece.value {
                     push_run(&mut runs, memory(&piece, held), held.page);
                     return Ok(());
                 }
                 let mut at = piece.first;
-                for run in self.resolve(&state.owner, piece.first, piece.last)? {
+                for run in self.resolve(owner, piece.first, piece.last)? {
                     push_run(&mut runs, run.memory, run.page);
                     new.push((at, run));
                     at = at.wrapping_add(run.memory.len_minus_one() + 1);
                 }
                 Ok(())
-            })?;
+            })
+        })?;
         let runs = trim(runs, positions);
         Ok(Gathered { runs, new })
     }
@@ -155,64 +206,46 @@ impl Pages {
     ) -> Result<Runs, PinError> {
         step(Step::Pin)?;
         if let Some(file) = &self.file {
-            return self.resolve_file(file, first, last);
+            return resolve_file(owner, file, first, last);
         }
         let pages = HvaRange::new(Hva::new(first), Hva::new(last)).ok_or(PinError::OutOfRange)?;
         Ok(owner.resolve_runs(pages, self.access)?)
     }
-
-    fn resolve_file(&self, file: &MemFile, first: u64, last: u64) -> Result<Runs, PinError> {
-        if file.kind() == FileKind::Other {
-            return Err(PinError::NotMemory);
-        }
-        let size = file.size().unwrap_or(0);
-        if last >= size {
-            return Err(PinError::BeyondEnd { size });
-        }
-        let wanted = Wanted {
-            id: file.id(),
-            page: file.kind().page(),
-            range: FileRange::new(FileOffset::new(first), FileOffset::new(last))
-                .ok_or(PinError::OutOfRange)?,
-            expected_size: size,
-        };
-        // The client may have opened it for reading only; what counts for DMA is the memory.
-        let open = || {
-            let file = file.as_fd();
-            reopen(file, OFlags::RDWR)
-                .or_else(|_| file.try_clone_to_owned())
-                .ok()
-        };
-        let runs = self.memory.resolve_file(&wanted, None, open);
-        runs.map_err(|Exhausted| PinError::Fault(Fault::Exhausted))
-    }
 }
 
-impl State {
-    /// Adds one user to whole pages, of which `new` are those that have had none.
-    fn add_user(&mut self, pages: RangeInclusive<u64>, new: &[(u64, Run)]) {
-        if !self.held.is_empty() {
-            self.held.update(pages, |piece| {
-                piece.value.map(|held| Held {
-                    users: held.users.saturating_add(1),
-                    ..held
-                })
-            });
-        }
-        for (first, run) in new {
-            let held = Held {
-                pa: run.memory.start(),
-                users: NonZeroU32::MIN,
-                page: run.page,
-            };
-            let last = first + run.memory.len_minus_one();
-            self.held.update(*first..=last, |_| Some(held));
-        }
+fn resolve_file(
+    owner: &Arc<dyn AddressSpace>,
+    file: &MemFile,
+    first: u64,
+    last: u64,
+) -> Result<Runs, PinError> {
+    if file.kind() == FileKind::Other {
+        return Err(PinError::NotMemory);
     }
+    let size = file.size().unwrap_or(0);
+    if last >= size {
+        return Err(PinError::BeyondEnd { size });
+    }
+    let wanted = Wanted {
+        id: file.id(),
+        page: file.kind().page(),
+        range: FileRange::new(FileOffset::new(first), FileOffset::new(last))
+            .ok_or(PinError::OutOfRange)?,
+        expected_size: size,
+    };
+    // The client may have opened it for reading only; what counts for DMA is the memory.
+    let open = || {
+        let file = file.as_fd();
+        reopen(file, OFlags::RDWR)
+            .or_else(|_| file.try_clone_to_owned())
+            .ok()
+    };
+    let runs = owner.memory().resolve_file(&wanted, None, open);
+    runs.map_err(|Exhausted| PinError::Fault(Fault::Exhausted))
 }
 
 /// The positions of the pages that a range touches.
-fn whole_pages(positions: &RangeInclusive<u64>) -> RangeInclusive<u64> {
+pub(super) fn whole_pages(positions: &RangeInclusive<u64>) -> RangeInclusive<u64> {
     positions.start() & !PAGE.mask()..=positions.end() | PAGE.mask()
 }
 
@@ -233,11 +266,6 @@ fn trim(mut runs: Runs, positions: &RangeInclusive<u64>) -> Runs {
         last.memory = memory;
     }
     runs
-}
-
-fn memory(piece: &Piece<Held>, held: Held) -> PaRange {
-    let last = held.pa.wrapping_add(piece.last - piece.first);
-    PaRange::new(held.pa, last).unwrap_or_else(PaRange::full)
 }
 
 fn page_count(memory: impl Iterator<Item = PaRange>) -> u64 {

@@ -4,10 +4,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use swiommu_abi::Errno;
-use swiommu_addr::{Hva, HvaRange, PaRange};
+use swiommu_addr::{Hva, HvaRange, Pa, PaRange};
 
 use super::*;
-use crate::{Config, Fault, FileOffset, LocalSpace, MemlockPolicy, Protection};
+use crate::{Config, Fault, FileOffset, LocalSpace, MemlockPolicy, PhysicalMemory, Protection};
 
 struct Machine {
     memory: Arc<PhysicalMemory>,
@@ -33,28 +33,15 @@ impl Machine {
         self.space.clone()
     }
 
-    fn pages(&self, range: HvaRange, accounting: Accounting) -> Arc<Pages> {
-        Pages::from_space(
-            &self.memory,
-            &self.owner(),
-            range,
-            Access::Write,
-            accounting,
-        )
+    fn pages(&self, range: HvaRange, accounting: Accounting) -> Pages {
+        Pages::from_space(&self.owner(), range, Access::Write, accounting)
     }
 
-    fn file(&self, size: u64, range: FileRange, accounting: Accounting) -> Arc<Pages> {
+    fn file(&self, size: u64, range: FileRange, accounting: Accounting) -> Pages {
         let file = memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, size).unwrap();
         let file = MemFile::new(file).unwrap();
-        Pages::from_file(
-            &self.memory,
-            &self.owner(),
-            file,
-            range,
-            Access::Write,
-            accounting,
-        )
+        Pages::from_file(&self.owner(), file, range, Access::Write, accounting)
     }
 
     /// Pages objects that pin each page of a buffer.
@@ -182,7 +169,7 @@ fn the_limit_counts_all_processes_of_a_user_but_only_one_mm() {
     let pin = |space: &Arc<LocalSpace>, accounting| {
         let range = space.allocate(0x2000).unwrap();
         let owner: Arc<dyn AddressSpace> = space.clone();
-        let pages = Pages::from_space(&machine.memory, &owner, range, Access::Write, accounting);
+        let pages = Pages::from_space(&owner, range, Access::Write, accounting);
         pages.pin(bytes(0, 0x2000)).map(|_| pages)
     };
     let first = pin(&machine.space, Accounting::User).unwrap();
@@ -324,7 +311,6 @@ fn file_pages_are_judged_when_they_are_pinned() {
 
     let other = MemFile::new(std::fs::File::open("/proc/self/maps").unwrap().into()).unwrap();
     let pages = Pages::from_file(
-        &machine.memory,
         &machine.owner(),
         other,
         file_range(0, 1),
@@ -346,7 +332,6 @@ fn a_read_only_file_descriptor_pins_for_writing() {
     let read_only =
         crate::file::reopen(std::os::fd::AsFd::as_fd(&file), rustix::fs::OFlags::RDONLY).unwrap();
     let pages = Pages::from_file(
-        &machine.memory,
         &machine.owner(),
         MemFile::new(read_only).unwrap(),
         file_range(0, 0x1000),
@@ -373,7 +358,7 @@ fn ownership_moves_for_all_objects_or_for_none() {
     let three = machine.file(0x1000, file_range(0, 0x1000), Accounting::User);
     one.pin(bytes(0, 0x2000)).unwrap();
     two.pin(bytes(0, 0x1000)).unwrap();
-    let all = [one.clone(), two, one.clone(), three];
+    let all = [&one, &two, &one, &three];
     let next_owner: Arc<dyn AddressSpace> = next.clone();
 
     next.set_memlock_limit(Some(0x1000));
@@ -408,7 +393,7 @@ fn ownership_moves_for_all_objects_or_for_none() {
     assert_eq!(one.owner().id(), next.id());
     // Nothing moves when nothing changes, even at the limit.
     change_owner(&all, &next_owner).unwrap();
-    drop((all, one));
+    drop((one, two, three));
     assert_eq!((next.locked().pinned(), accounts.charged(Uid(5))), (0, 0));
     assert_eq!(change_owner(&[], &next_owner), Ok(()));
 }
@@ -448,7 +433,7 @@ fn windows_are_never_closed_under_a_pin() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 machine.memory.close_idle();
             }
         });
@@ -464,7 +449,7 @@ fn windows_are_never_closed_under_a_pin() {
             assert_eq!(seen, n.to_le_bytes());
             assert!(machine.memory.slice(runs[0].memory).is_some());
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(machine.memory.pinned_pages(), 0);
 }
@@ -594,7 +579,7 @@ proptest! {
 }
 
 /// The pages that bytes of the buffer touch.
-fn touched(start: u64, size: u64) -> std::ops::RangeInclusive<usize> {
+fn touched(start: u64, size: u64) -> RangeInclusive<usize> {
     (start / 4096) as usize..=((start + size - 1) / 4096) as usize
 }
 
@@ -613,4 +598,12 @@ impl Naive {
         addresses[0] = Pa::new(addresses[0].get() + start % 4096);
         addresses
     }
+}
+
+/// Every area has one of these, and mostly nothing else beside its place in the IOAS: a pages object with its reference
+/// counts is 88 bytes, what a chunk of 96 holds.
+#[test]
+fn an_object_is_small() {
+    assert_eq!(size_of::<Held>(), 16);
+    assert_eq!(size_of::<Pages>(), 72);
 }

@@ -13,7 +13,7 @@ use super::slots::GIB;
 use super::{PhysicalMemory, Windows};
 use crate::process::{Mm, Unreachable};
 use crate::volatile::host_len;
-use crate::{FileId, PAGE};
+use crate::{AtomicInteger, FileId, PAGE};
 
 /// Memory that is not mapped here is copied in pieces of at most this many bytes, between which its meaning may change.
 const PIECE: PageSize = PageSize::from_log2(16);
@@ -62,6 +62,39 @@ impl PhysicalMemory {
     /// [`AccessError`]; some bytes may have been copied.
     pub fn write(&self, to: Pa, from: &[u8]) -> Result<(), AccessError> {
         self.copy(to, &mut Buffer::From(from))
+    }
+
+    /// Replaces the value at `at` by what `change` makes of it, if anything, in one step; returns what was there.
+    ///
+    /// Memory that is not mapped here is changed in one step only as seen by others who change it so.
+    ///
+    /// # Errors
+    /// [`AccessError`], with nothing changed.
+    pub fn update<T: AtomicInteger>(
+        &self,
+        at: Pa,
+        change: impl Fn(T) -> Option<T>,
+    ) -> Result<T, AccessError> {
+        let slice = PaRange::from_len(at, size_of::<T>() as u64)
+            .and_then(|memory| self.region.slice(memory));
+        let _alone = slice.is_none().then(|| self.updates.lock());
+        let mut room = [0; 8];
+        let bytes = &mut room[..size_of::<T>()];
+        self.read(at, bytes)?;
+        let mut value = T::from_le_slice(bytes);
+        loop {
+            let Some(new) = change(value) else {
+                return Ok(value);
+            };
+            let Some(found) = slice.and_then(|slice| slice.compare_exchange(value, new)) else {
+                new.with_le_slice(|bytes| self.write(at, bytes))?;
+                return Ok(value);
+            };
+            if found == value {
+                return Ok(value);
+            }
+            value = found;
+        }
     }
 
     #[inline]

@@ -85,6 +85,8 @@ pub struct PhysicalMemory {
     /// Held for reading from the moment memory is looked up until it is pinned or done with; for writing while unused windows
     /// are closed.
     census: RwLock<()>,
+    /// Held while memory that is not mapped here is changed in one step.
+    updates: Mutex<()>,
     has_snapshots: AtomicBool,
     spaces: AtomicU64,
     search: OnceLock<Weak<dyn Search>>,
@@ -133,6 +135,7 @@ impl PhysicalMemory {
             findings: Mutex::default(),
             census: RwLock::default(),
             has_snapshots: AtomicBool::new(false),
+            updates: Mutex::default(),
             spaces: AtomicU64::new(0),
             search: OnceLock::new(),
             kept: config.kept,

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use swiommu_addr::{Pa, PaRange};
 
+use super::region::MAX_BITS;
 use crate::PAGE;
 use crate::extents::{ExtentMap, Value};
 
@@ -17,15 +18,15 @@ pub struct PinCount {
 }
 
 impl Value for u32 {
-    fn skip(self, _bytes: u64) -> Self {
+    fn skip(self, _numbers: u64) -> Self {
         self
     }
 }
 
-/// The pinned pages by physical address, kept by extent.
+/// The pinned pages by frame, kept by extent.
 #[derive(Debug, Default)]
 pub(super) struct PinTable {
-    counts: ExtentMap<u32>,
+    counts: ExtentMap<u32, Frame>,
     /// Pages, each counted once for every object that pins it.
     total: u64,
 }
@@ -34,16 +35,16 @@ impl PinTable {
     /// Adds one object to each page of a range.
     pub(super) fn add(&mut self, memory: PaRange) {
         self.counts
-            .update(numbers(memory), |piece| Some(piece.value.unwrap_or(0) + 1));
+            .update(frames(memory), |piece| Some(piece.value.unwrap_or(0) + 1));
         self.total += pages(memory);
     }
 
     /// Takes one object from each page of a range.
     pub(super) fn remove(&mut self, memory: PaRange) {
         let mut removed = 0;
-        self.counts.update(numbers(memory), |piece| {
+        self.counts.update(frames(memory), |piece| {
             let count = piece.value?;
-            removed += (piece.last - piece.first + 1) >> PAGE.log2();
+            removed += u64::from(piece.last - piece.first) + 1;
             (count > 1).then(|| count - 1)
         });
         self.total -= removed;
@@ -58,9 +59,10 @@ impl PinTable {
 
     /// The counts of a range in address order, with its unpinned parts.
     pub(super) fn counts(&self, memory: PaRange) -> impl Iterator<Item = PinCount> {
-        self.counts.cover(numbers(memory)).filter_map(|piece| {
+        self.counts.cover(frames(memory)).filter_map(move |piece| {
+            let (first, last) = (address(piece.first), address(piece.last) + PAGE.mask());
             Some(PinCount {
-                memory: PaRange::new(Pa::new(piece.first), Pa::new(piece.last))?,
+                memory: PaRange::new(Pa::new(first), Pa::new(last))?.intersection(memory)?,
                 objects: piece.value.unwrap_or(0),
             })
         })
@@ -68,12 +70,23 @@ impl PinTable {
 
     /// Whether any page of a range is pinned.
     pub(super) fn any(&self, memory: PaRange) -> bool {
-        self.counts.overlapping(numbers(memory)).next().is_some()
+        self.counts.overlapping(frames(memory)).next().is_some()
     }
 }
 
-fn numbers(memory: PaRange) -> RangeInclusive<u64> {
-    memory.start().get()..=memory.last().get()
+/// The number of a page of physical memory.
+type Frame = u32;
+
+const _: () = assert!(MAX_BITS - PAGE.log2() as u32 <= Frame::BITS);
+
+/// The pages that a range touches. There are none beyond the last frame.
+fn frames(memory: PaRange) -> RangeInclusive<Frame> {
+    let frame = |pa: Pa| Frame::try_from(pa.get() >> PAGE.log2()).unwrap_or(Frame::MAX);
+    frame(memory.start())..=frame(memory.last())
+}
+
+fn address(frame: Frame) -> u64 {
+    u64::from(frame) << PAGE.log2()
 }
 
 fn pages(memory: PaRange) -> u64 {
@@ -86,6 +99,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// There is one for every pinned area whose neighbours in memory are not pinned.
+    #[test]
+    fn an_extent_is_small() {
+        assert_eq!(size_of::<(Frame, (Frame, u32))>(), 12);
+    }
 
     proptest! {
         #[test]

@@ -99,6 +99,10 @@ impl AddressSpace for Process {
         self.mm.id()
     }
 
+    fn memory(&self) -> &Arc<PhysicalMemory> {
+        &self.memory
+    }
+
     fn user(&self) -> Uid {
         if let Ok(owner) = self.directory.owner()
             && self.owner.swap(owner, Ordering::Relaxed) != owner

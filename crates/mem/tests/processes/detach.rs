@@ -9,7 +9,7 @@ use swiommu_mem::{
 
 use crate::area::Area;
 use crate::child::Child;
-use crate::{Machine, memory_of};
+use crate::{Machine, memory_of, pinned};
 
 /// A child that replaces the middle page of an area when told to.
 fn replacing(area: &Area) -> Child {
@@ -33,7 +33,7 @@ fn dma_goes_on_to_the_old_page() {
     let machine = Machine::new();
     let process = machine.process(&child);
     let middle = area.part(0x1000, 0x1000);
-    let (pages, memory) = machine.pinned(&process, area.range());
+    let (pages, memory) = pinned(&process, area.range());
     let old = memory_of(&*process, middle);
 
     process.detach(middle, DetachCause::MapFixed);
@@ -74,7 +74,7 @@ fn dma_goes_on_to_the_old_page() {
     assert_eq!(findings, [expected]);
 
     // A second generation is pinned and given back as well.
-    let (again, second) = machine.pinned(&process, middle);
+    let (again, second) = pinned(&process, middle);
     assert_eq!(second, new);
     process.detach(area.range(), DetachCause::Munmap);
     assert_eq!(&machine.bytes::<8>(new), b"new page");
@@ -104,7 +104,7 @@ fn what_is_not_pinned_is_not_kept() {
     let process = machine.process(&child);
     let middle = area.part(0x1000, 0x1000);
     let before = memory_of(&*process, middle);
-    let (_pages, _) = machine.pinned(&process, area.part(0, 0x1000));
+    let (_pages, _) = pinned(&process, area.part(0, 0x1000));
     process.detach(middle, DetachCause::Munmap);
     child.line().tell();
     child.line().wait();
@@ -127,7 +127,7 @@ fn the_last_mapping_of_shared_memory_is_kept_and_others_need_not_be() {
         let process = machine.process(&child);
         let id = crate::sharing::file_of(&child, &area);
         machine.memory.leave_closed(id);
-        let (_pages, memory) = machine.pinned(&process, area.range());
+        let (_pages, memory) = pinned(&process, area.range());
         area.write(0, b"shared");
         let other = with_other.then(Child::idle);
         drop(area);
@@ -151,7 +151,7 @@ fn madvise_takes_private_memory_only() {
     machine
         .memory
         .leave_closed(crate::sharing::file_of(&child, &area));
-    let (_pages, _) = machine.pinned(&process, area.range());
+    let (_pages, _) = pinned(&process, area.range());
     let range = area.range();
     drop(area);
     process.detach(range, DetachCause::Madvise);
@@ -174,7 +174,7 @@ fn too_much_content_is_lost_but_never_replaced_by_strangers() {
     let machine = Machine { memory, processes };
     let process = machine.process(&child);
     let middle = area.part(0x1000, 0x1000);
-    let (_pages, old) = machine.pinned(&process, middle);
+    let (_pages, old) = pinned(&process, middle);
     process.detach(middle, DetachCause::Munmap);
     child.line().tell();
     child.line().wait();
@@ -206,7 +206,7 @@ fn dma_in_flight_is_neither_lost_nor_in_the_new_pages() {
     child.line().wait();
     let process = machine.process(&child);
     for _ in 0..10 {
-        let (_pages, memory) = machine.pinned(&process, area.range());
+        let (_pages, memory) = pinned(&process, area.range());
         let number = |n: usize| (n as u64 + 1).to_le_bytes();
         let at = |n: usize| Pa::new(memory.start().get() + n as u64 * 8);
         let written = AtomicUsize::new(0);
@@ -248,7 +248,7 @@ fn a_long_write_over_a_page_that_goes_is_whole() {
     child.line().wait();
     let process = machine.process(&child);
     for _ in 0..100 {
-        let (_pages, memory) = machine.pinned(&process, area.range());
+        let (_pages, memory) = pinned(&process, area.range());
         let parts = process.resolve(area.range(), Access::Read).unwrap();
         let stop = AtomicUsize::new(0);
         std::thread::scope(|scope| {

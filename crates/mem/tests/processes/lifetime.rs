@@ -5,7 +5,7 @@ use swiommu_mem::{Access, Accounting, AddressSpace, CopyBy, Fault, Offset, Pages
 
 use crate::area::Area;
 use crate::child::{self, Child};
-use crate::{Machine, whole};
+use crate::{Machine, pinned, whole};
 
 #[test]
 fn a_process_that_exits_is_gone_at_once() {
@@ -16,13 +16,7 @@ fn a_process_that_exits_is_gone_at_once() {
     let process = machine.process(&child);
     assert!(process.is_alive());
     let owner: std::sync::Arc<dyn AddressSpace> = process.clone();
-    let pages = Pages::from_space(
-        &machine.memory,
-        &owner,
-        area.range(),
-        Access::Write,
-        Accounting::None,
-    );
+    let pages = Pages::from_space(&owner, area.range(), Access::Write, Accounting::None);
     child.kill();
     assert!(!process.is_alive());
     // Our own mapping of the same memory is no help to what was never pinned.
@@ -57,7 +51,7 @@ fn pinned_private_memory_outlives_an_announced_exit() {
     });
     child.line().wait();
     let machine = Machine::new();
-    let (pages, memory) = machine.pinned(&machine.process(&child), area.part(0x1000, 0x1000));
+    let (pages, memory) = pinned(&machine.process(&child), area.part(0x1000, 0x1000));
     machine.processes.exiting(child.pid());
     // It still lives, so its memory is what counts.
     child.line().tell();
@@ -84,7 +78,7 @@ fn private_memory_is_gone_with_a_process_that_was_killed() {
     let area = Area::private(0x1000);
     let mut child = Child::idle();
     let machine = Machine::new();
-    let (pages, memory) = machine.pinned(&machine.process(&child), area.range());
+    let (pages, memory) = pinned(&machine.process(&child), area.range());
     child.kill();
     assert!(machine.memory.read(memory.start(), &mut [0]).is_err());
     drop(pages);
@@ -107,7 +101,7 @@ fn an_exec_makes_another_space_and_a_failed_one_does_not() {
     child.line().wait();
     let machine = Machine::new();
     let before = machine.process(&child);
-    let (_pages, memory) = machine.pinned(&before, area.range());
+    let (_pages, memory) = pinned(&before, area.range());
 
     machine.processes.execing(child.pid());
     child.line().tell();

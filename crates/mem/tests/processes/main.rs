@@ -44,20 +44,20 @@ impl Machine {
         self.processes.get(child.pid()).unwrap()
     }
 
-    /// A pages object over memory of a process, with all of it pinned.
-    fn pinned(&self, process: &Arc<Process>, range: HvaRange) -> (Arc<Pages>, PaRange) {
-        let owner: Arc<dyn AddressSpace> = process.clone();
-        let pages = Pages::from_space(&self.memory, &owner, range, Access::Write, Accounting::None);
-        let runs = pages.pin(whole(&pages)).unwrap();
-        assert_eq!(runs.len(), 1);
-        (pages, runs[0].memory)
-    }
-
     fn bytes<const N: usize>(&self, memory: PaRange) -> [u8; N] {
         let mut bytes = [0; N];
         self.memory.read(memory.start(), &mut bytes).unwrap();
         bytes
     }
+}
+
+/// A pages object over memory of a process, with all of it pinned.
+fn pinned(process: &Arc<Process>, range: HvaRange) -> (Pages, PaRange) {
+    let owner: Arc<dyn AddressSpace> = process.clone();
+    let pages = Pages::from_space(&owner, range, Access::Write, Accounting::None);
+    let runs = pages.pin(whole(&pages)).unwrap();
+    assert_eq!(runs.len(), 1);
+    (pages, runs[0].memory)
 }
 
 fn whole(pages: &Pages) -> OffsetRange {

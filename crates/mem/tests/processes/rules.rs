@@ -157,14 +157,7 @@ fn hugetlb_files_are_known_by_their_page_size() {
     let owner: std::sync::Arc<dyn AddressSpace> = machine.process(&child);
     // A single small page of a huge one.
     let range = FileRange::from_len(FileOffset::new(0x20_3000), 0x1000).unwrap();
-    let pages = Pages::from_file(
-        &machine.memory,
-        &owner,
-        mem_file,
-        range,
-        Access::Write,
-        Accounting::None,
-    );
+    let pages = Pages::from_file(&owner, mem_file, range, Access::Write, Accounting::None);
     let runs = pages.pin(whole(&pages)).unwrap();
     assert_eq!(runs[0].page, PageSize::SIZE_2M);
     assert_eq!(

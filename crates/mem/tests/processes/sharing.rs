@@ -11,7 +11,7 @@ use swiommu_mem::{
 
 use crate::area::Area;
 use crate::child::Child;
-use crate::{Machine, memory_of, whole};
+use crate::{Machine, memory_of, pinned, whole};
 
 fn memfd(len: u64) -> std::os::fd::OwnedFd {
     let file = memfd_create("shared", MemfdFlags::CLOEXEC).unwrap();
@@ -115,7 +115,6 @@ fn a_memfd_is_mapped_here_and_the_same_by_address_and_by_file() {
 
     let owner: std::sync::Arc<dyn AddressSpace> = process;
     let pages = Pages::from_file(
-        &machine.memory,
         &owner,
         MemFile::new(file.as_fd().try_clone_to_owned().unwrap()).unwrap(),
         FileRange::from_len(FileOffset::new(0x3000), 0x2000).unwrap(),
@@ -161,7 +160,7 @@ fn another_process_takes_over_when_the_mapper_has_exited() {
             // Reached by system calls only, as anonymous shared memory is for an unprivileged user.
             machine.memory.leave_closed(file_of(&mapper, &area));
         }
-        let (pages, memory) = machine.pinned(&process, area.range());
+        let (pages, memory) = pinned(&process, area.range());
         area.write(0, b"alive");
         mapper.kill();
         machine.processes.exited(mapper.pid());
@@ -193,7 +192,7 @@ fn an_address_that_means_something_else_by_now_is_not_used() {
     let machine = Machine::new();
     machine.memory.leave_closed(id);
     let process = machine.process(&child);
-    let (_pages, memory) = machine.pinned(&process, first.range());
+    let (_pages, memory) = pinned(&process, first.range());
     machine.memory.write(memory.start(), b"old").unwrap();
     child.line().tell();
     child.line().wait();
@@ -249,7 +248,7 @@ fn processes_that_share_all_memory_are_one_space_until_one_executes() {
     let get = |pid| machine.processes.get(pid).unwrap();
     assert_eq!(get(sibling).id(), shared.id());
     assert_eq!(machine.processes.live().len(), 1);
-    let (_pages, memory) = machine.pinned(&shared, stack.part(0, 0x1000));
+    let (_pages, memory) = pinned(&shared, stack.part(0, 0x1000));
 
     // An exec that does not happen changes nothing.
     machine.processes.execing(sibling);

@@ -9,7 +9,7 @@ use swiommu_mem::{Finding, install_sigbus_handler};
 
 use crate::area::Area;
 use crate::child::Child;
-use crate::{Machine, memory_of};
+use crate::{Machine, memory_of, pinned};
 
 #[test]
 fn a_truncated_file_is_survived_and_comes_back_when_it_grows() {
@@ -24,7 +24,7 @@ fn a_truncated_file_is_survived_and_comes_back_when_it_grows() {
     let child = Child::idle();
     let machine = Machine::new();
     let process = machine.process(&child);
-    let (pages, memory) = machine.pinned(&process, area.range());
+    let (pages, memory) = pinned(&process, area.range());
     assert!(machine.memory.slice(memory).is_some());
     let last = PaRange::from_len(Pa::new(memory.start().get() + 0x3000), 0x1000).unwrap();
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use swiommu_abi::veventq::{IommuVeventqFlag, IommufdVeventHeader};
 use swiommu_files::{Readiness, WaitQueue};
+use swiommu_sabotage::Fault;
 
 use crate::Error;
 
@@ -56,7 +57,9 @@ impl EventQueue {
     pub(crate) fn report(&self, data: &[u8]) -> bool {
         let events = &mut *self.events.lock();
         let sequence = events.sequence;
-        events.sequence = (sequence + 1) & SEQUENCE_MASK;
+        if !Fault::ForgetLost.is_on() || events.waiting.len() < self.depth {
+            events.sequence = (sequence + 1) & SEQUENCE_MASK;
+        }
         // The mark of the lost ones can be read as well.
         self.wait_queue.wake(Readiness::IN);
         if events.waiting.len() >= self.depth {
