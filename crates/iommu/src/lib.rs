@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod dma;
 mod domain;
 mod driver_error;
 mod endpoint;
@@ -20,9 +21,13 @@ mod no_iommu;
 mod page_request;
 mod table_domain;
 mod tables;
+mod tlb;
+mod two_stage;
 mod unit;
 mod viommu;
+pub mod vtd;
 
+pub use dma::{AskForPage, Attachments, Blocked, DmaError, DmaPort, Fault, Translate, Translated};
 pub use domain::{DirtyTracking, Domain, DomainFeatures, Mapping, NestedDomain, PagingDomain};
 pub use driver_error::DriverError;
 pub use endpoint::{Endpoint, EndpointFeatures, GroupId, Pasid, ReservedKind, ReservedRegion};
@@ -35,6 +40,10 @@ pub use page_request::{
 pub use swiommu_pgtable::{DirtyRead, Prot};
 pub use table_domain::TableDomain;
 pub use tables::Tables;
+pub use tlb::{
+    Cached, ContextCache, Counters, Fetch, Marks, Retention, Scope, TagMatch, Tlb,
+    UnknownRetention, Walk,
+};
 pub use unit::{HwInfo, NestedRequest, PagingFlags, PagingRequest, Unit, UserData};
 pub use viommu::{
     EventHandler, HwQueueRequest, MmapRegion, MmapRegions, UserDataMut, Viommu, ViommuRequest,

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use swiommu_abi::Errno;
 use swiommu_addr::{Address, Iova, IovaRange, Pa, PageSizes};
 use swiommu_pgtable::{DirtyRead, Error, Format, PageTable, Unmapped};
-use swiommu_sabotage::Fault;
+use swiommu_sabotage::Fault as Sabotage;
 
 use crate::{DomainFeatures, DriverError, Epochs, Mapping, PagingDomain, Reader, Tables};
 
@@ -52,6 +52,22 @@ impl<F: Format> TableDomain<F> {
         let mut control = self.control.lock();
         let _guard = control.enter();
         Ok(self.table.set_dirty(iova)?)
+    }
+
+    /// Unmaps every leaf that starts in the range. `flush` drops what is cached of them, before the wait for the requests in
+    /// flight.
+    pub fn unmap_flushing(&self, range: IovaRange, flush: impl FnOnce()) {
+        if Sabotage::SkipUnmap.is_on() {
+            return;
+        }
+        // What lies outside the table's reach was never mapped.
+        if let Some(Ok(unmapped)) = range
+            .intersection(self.table.aperture())
+            .map(|range| self.table.unmap(range))
+        {
+            flush();
+            self.settle(unmapped);
+        }
     }
 
     /// Waits until nobody uses what was unmapped, and frees its tables.
@@ -103,7 +119,7 @@ impl<F: Format> PagingDomain for TableDomain<F> {
         if let Some(replaced) = mapped?.replaced() {
             self.settle(replaced);
         }
-        if Fault::DropLeaf.is_on()
+        if Sabotage::DropLeaf.is_on()
             && let Some(len) = memory.iter().map(|run| run.len()).sum::<Option<u64>>()
             && let Some(last) = IovaRange::from_len(iova.wrapping_add(len - 1), 1)
         {
@@ -113,16 +129,7 @@ impl<F: Format> PagingDomain for TableDomain<F> {
     }
 
     fn unmap(&self, range: IovaRange) {
-        if Fault::SkipUnmap.is_on() {
-            return;
-        }
-        // What lies outside the table's reach was never mapped.
-        if let Some(Ok(unmapped)) = range
-            .intersection(self.table.aperture())
-            .map(|range| self.table.unmap(range))
-        {
-            self.settle(unmapped);
-        }
+        self.unmap_flushing(range, || ());
     }
 
     fn iova_to_phys(&self, iova: Iova) -> Option<Pa> {

@@ -1,0 +1,304 @@
+//! A device's access to memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use swiommu_addr::{Address, Iova, IovaRange, Pa, PaRange};
+use swiommu_mem::{AccessError, AtomicInteger, PhysicalMemory, VolatileSlice};
+use swiommu_pgtable::Access;
+
+use super::{Attachments, DmaError, Fault, Translate, Translated};
+use crate::{Pasid, Reader};
+
+/// At most this many bytes are copied under one guard, so that nobody who unmaps waits for long.
+const PIECE: u64 = 64 * 1024;
+
+/// How often an access asks for its pages before it gives up.
+const REQUESTS: u32 = 64;
+
+/// Asks for a page that was not there, by the device's page request interface or by stalling. Returns whether to try again.
+pub type AskForPage = Box<dyn FnMut(Iova, Access) -> bool + Send>;
+
+/// A device's access to memory: the requests of one requester, with one PASID or without. One thread uses it at a time; a
+/// device has as many as it has engines.
+pub struct DmaPort {
+    memory: Arc<PhysicalMemory>,
+    attachments: Arc<Attachments>,
+    pasid: Pasid,
+    reader: Reader,
+    /// What was attached at `version`.
+    translate: Arc<dyn Translate>,
+    version: u64,
+    /// Reads, writes and so on as a user, or as a privileged requester.
+    privilege: Access,
+    ask: Option<AskForPage>,
+}
+
+impl DmaPort {
+    /// A port for the requests of an endpoint with this PASID. The name is for the log.
+    pub fn new(
+        memory: &Arc<PhysicalMemory>,
+        attachments: &Arc<Attachments>,
+        pasid: Pasid,
+        name: impl Into<String>,
+    ) -> Self {
+        // The version first: a change in between is noticed by the first access.
+        let version = attachments.version();
+        Self {
+            memory: memory.clone(),
+            attachments: attachments.clone(),
+            pasid,
+            reader: attachments.epochs().reader(name),
+            translate: attachments.get(pasid),
+            version,
+            privilege: Access::USER,
+            ask: None,
+        }
+    }
+
+    /// Makes its requests those of a privileged requester (`PCIe`: privileged-mode requested).
+    #[must_use]
+    pub fn privileged(mut self) -> Self {
+        self.privilege = Access::PRIVILEGED;
+        self
+    }
+
+    /// Asks for pages that are not there, where the fault allows it.
+    #[must_use]
+    pub fn asking(mut self, ask: AskForPage) -> Self {
+        self.ask = Some(ask);
+        self
+    }
+
+    /// Reads memory.
+    ///
+    /// # Errors
+    /// [`DmaError`]; bytes before the failing one may have been read.
+    pub fn read(&mut self, iova: Iova, into: &mut [u8]) -> Result<(), DmaError> {
+        let wanted = Access::READ & self.privilege;
+        self.each(iova, into.len() as u64, wanted, |memory, part| {
+            let (at, bytes) = (part.memory, part.bytes);
+            memory.read(at, &mut into[bytes])
+        })
+    }
+
+    /// Writes memory.
+    ///
+    /// # Errors
+    /// [`DmaError`]; bytes before the failing one may have been written.
+    pub fn write(&mut self, iova: Iova, from: &[u8]) -> Result<(), DmaError> {
+        let wanted = Access::WRITE & self.privilege;
+        self.each(iova, from.len() as u64, wanted, |memory, part| {
+            memory.write(part.memory, &from[part.bytes])
+        })
+    }
+
+    /// Hands the memory behind a range to `visit`, piece by piece and in order, without copying. Memory that is not mapped in
+    /// this process cannot be handed out: [`AccessError::NoMemory`].
+    ///
+    /// # Errors
+    /// [`DmaError`]; pieces before the failing one have been handed out.
+    pub fn access(
+        &mut self,
+        iova: Iova,
+        len: u64,
+        wanted: Access,
+        mut visit: impl FnMut(VolatileSlice<'_>),
+    ) -> Result<(), DmaError> {
+        let wanted = wanted & self.privilege;
+        self.each(iova, len, wanted, |memory, part| {
+            let range = PaRange::from_len(part.memory, part.bytes.len() as u64);
+            let slice = range.and_then(|range| memory.slice(range));
+            visit(slice.ok_or(AccessError::NoMemory(part.memory))?);
+            Ok(())
+        })
+    }
+
+    /// Reads scattered pieces, one behind the other.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); when `into` is shorter than the pieces, the rest of them is not read.
+    pub fn gather(&mut self, pieces: &[IovaRange], into: &mut [u8]) -> Result<(), DmaError> {
+        let mut rest = into;
+        for piece in pieces {
+            let (now, later) = rest.split_at_mut(fitting(*piece, rest.len()));
+            self.read(piece.start(), now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes scattered pieces, one behind the other.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); when `from` is shorter than the pieces, the rest of them is not written.
+    pub fn scatter(&mut self, pieces: &[IovaRange], from: &[u8]) -> Result<(), DmaError> {
+        let mut rest = from;
+        for piece in pieces {
+            let (now, later) = rest.split_at(fitting(*piece, rest.len()));
+            self.write(piece.start(), now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Replaces the value at `iova` by `new` if it is `old`, in one step. Returns what was there. It counts as a write, also when
+    /// nothing changes, as an `AtomicOp` of `PCIe` does.
+    ///
+    /// # Errors
+    /// [`DmaError`], with nothing changed.
+    pub fn compare_exchange<T: AtomicInteger>(
+        &mut self,
+        iova: Iova,
+        old: T,
+        new: T,
+    ) -> Result<T, DmaError> {
+        self.update(iova, |value| (value == old).then_some(new))
+    }
+
+    /// Adds to the value at `iova`, in one step. Returns what was there.
+    ///
+    /// # Errors
+    /// [`DmaError`], with nothing changed.
+    pub fn fetch_add<T: AtomicInteger>(&mut self, iova: Iova, add: T) -> Result<T, DmaError> {
+        self.update(iova, |value: T| Some(value.wrapping_add(add)))
+    }
+
+    /// Replaces the value at `iova`, in one step. Returns what was there.
+    ///
+    /// # Errors
+    /// [`DmaError`], with nothing changed.
+    pub fn swap<T: AtomicInteger>(&mut self, iova: Iova, new: T) -> Result<T, DmaError> {
+        self.update(iova, |_| Some(new))
+    }
+
+    fn update<T: AtomicInteger>(
+        &mut self,
+        iova: Iova,
+        change: impl Fn(T) -> Option<T>,
+    ) -> Result<T, DmaError> {
+        let size = size_of::<T>();
+        if !iova.get().is_multiple_of(size as u64) {
+            return Err(DmaError::Unaligned { iova, size });
+        }
+        let wanted = (Access::READ | Access::WRITE) & self.privilege;
+        let mut found = T::default();
+        self.each(iova, size as u64, wanted, |memory, part| {
+            found = memory.update(part.memory, &change)?;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Walks the memory behind a range in pieces, each under a guard and in one page.
+    fn each(
+        &mut self,
+        start: Iova,
+        len: u64,
+        wanted: Access,
+        mut visit: impl FnMut(&PhysicalMemory, Part) -> Result<(), AccessError>,
+    ) -> Result<(), DmaError> {
+        let Some(last) = len.checked_sub(1) else {
+            return Ok(());
+        };
+        if start.checked_add(last).is_none() {
+            return Err(DmaError::Overflow { iova: start, len });
+        }
+        let mut done = 0;
+        let mut requests = 0;
+        while done < len {
+            let until = len.min(done + PIECE);
+            let stopped = self.piece(start, &mut done, until, wanted, &mut visit);
+            let Err(error) = stopped else { continue };
+            let DmaError::Fault { iova, fault, .. } = &error else {
+                return Err(error);
+            };
+            requests += 1;
+            let ask = self.ask.as_mut().filter(|_| fault.can_be_requested);
+            let comes = requests <= REQUESTS && ask.is_some_and(|ask| ask(*iova, wanted));
+            if !comes {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The part of [`each`](Self::each) that happens under one guard. `done` counts what was visited.
+    #[inline]
+    fn piece(
+        &mut self,
+        start: Iova,
+        done: &mut u64,
+        until: u64,
+        wanted: Access,
+        visit: &mut impl FnMut(&PhysicalMemory, Part) -> Result<(), AccessError>,
+    ) -> Result<(), DmaError> {
+        let _guard = self.reader.enter();
+        let version = self.attachments.version();
+        if version != self.version {
+            self.translate = self.attachments.get(self.pasid);
+            self.version = version;
+        }
+        while *done < until {
+            let iova = start.wrapping_add(*done);
+            let fault = |fault| DmaError::Fault {
+                iova,
+                wanted,
+                fault,
+            };
+            let translated = translate_all(&*self.translate, iova, wanted).map_err(fault)?;
+            let rest = translated.size.bytes() - iova.offset_in(translated.size);
+            let now = rest.min(until - *done);
+            let part = Part {
+                memory: translated.resolve(iova),
+                bytes: host(*done)..host(*done + now),
+            };
+            visit(&self.memory, part).map_err(|error| DmaError::Memory { iova, error })?;
+            *done += now;
+        }
+        Ok(())
+    }
+}
+
+/// Translates for several kinds of access at once: each must be allowed.
+#[inline]
+fn translate_all(
+    translate: &dyn Translate,
+    iova: Iova,
+    wanted: Access,
+) -> Result<Translated, Fault> {
+    if wanted.bits().is_power_of_two() {
+        return translate.translate(iova, wanted);
+    }
+    let mut last = Err(Fault::abort("the request wants no access"));
+    for one in wanted.iter() {
+        last = Ok(translate.translate(iova, one)?);
+    }
+    last
+}
+
+/// A piece of an access: memory, and which of the access' bytes it is.
+struct Part {
+    memory: Pa,
+    bytes: std::ops::Range<usize>,
+}
+
+/// How many bytes of a piece a buffer of `room` bytes takes.
+fn fitting(piece: IovaRange, room: usize) -> usize {
+    let len = usize::try_from(piece.len_minus_one()).unwrap_or(usize::MAX);
+    room.min(len.saturating_add(1))
+}
+
+/// Bytes of a buffer in this process, so no more than it can address.
+fn host(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+impl fmt::Debug for DmaPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DmaPort")
+            .field("pasid", &self.pasid)
+            .field("translate", &self.translate)
+            .finish_non_exhaustive()
+    }
+}

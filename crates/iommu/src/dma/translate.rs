@@ -1,0 +1,49 @@
+//! What stands between a request and memory.
+
+use std::fmt;
+
+use swiommu_addr::{Address, Iova, Pa, PageSize};
+use swiommu_pgtable::Access;
+
+use super::Fault;
+
+/// Where a page of IOVAs leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Translated {
+    /// The physical address of the first byte of the page.
+    pub page: Pa,
+    /// How large the page is: all of it is contiguous, and is translated alike.
+    pub size: PageSize,
+    /// What requests may do there.
+    pub access: Access,
+}
+
+impl Translated {
+    /// Where an IOVA of the page leads.
+    #[inline]
+    pub fn resolve(&self, iova: Iova) -> Pa {
+        self.page.wrapping_add(iova.offset_in(self.size))
+    }
+}
+
+/// What the requests of an endpoint, or of one of its PASIDs, are translated by: a page table, two of them, nothing.
+///
+/// It is asked under a guard of the epochs that its page tables wait for.
+pub trait Translate: Send + Sync + fmt::Debug {
+    /// Where `iova` leads for a request that wants `wanted`, one kind of access.
+    ///
+    /// # Errors
+    /// The request cannot be carried out as things are. Whoever has to learn of that besides the device, such as an event queue,
+    /// has been told.
+    fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault>;
+}
+
+/// The state of an endpoint that nothing is attached to: every request faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Blocked;
+
+impl Translate for Blocked {
+    fn translate(&self, _iova: Iova, _wanted: Access) -> Result<Translated, Fault> {
+        Err(Fault::abort("nothing is attached, so all DMA is blocked"))
+    }
+}

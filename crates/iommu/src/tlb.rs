@@ -1,0 +1,221 @@
+//! Caches of what an IOMMU found in memory: translations ([`Tlb`]), and the structures that lead to page tables
+//! ([`ContextCache`]).
+//!
+//! # What makes an invalidation complete
+//!
+//! Software changes a table in memory, then has the IOMMU invalidate what it cached of it. When that is done, nothing may use the old
+//! state any more. Three parties see to it:
+//!
+//! - Who translates holds a guard of the [`Epochs`](crate::Epochs) from before it looks into a cache until it has used what it
+//!   found.
+//! - Who finds nothing calls [`Tlb::begin_walk`] *before* it reads the first word from memory or from another cache, and gives what it
+//!   finds to [`Walk::insert`]. An entry is dropped there if an invalidation that covers it has begun since: the walk may
+//!   have read the tables before they were changed, and nobody would invalidate it again.
+//! - Who invalidates calls [`Tlb::invalidate`], of all caches that are concerned, then
+//!   [`Epochs::synchronize`](crate::Epochs::synchronize). After the first, no such entry is found any more; after the second,
+//!   nobody still uses one that was found before.
+//!
+//! Where one cache is filled from another, the inner one (the structures) is invalidated before the outer one (the translations).
+
+mod context;
+mod entry;
+mod history;
+mod retention;
+mod scope;
+mod slot;
+mod sync;
+mod table;
+mod writer;
+
+#[cfg(all(loom, test))]
+mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::fmt;
+
+use swiommu_addr::Iova;
+
+use crate::Translated;
+use entry::{Entry, Page};
+use sync::{AtomicU64, Mutex, Ordering};
+use table::Table;
+use writer::Writer;
+
+pub use context::{ContextCache, Fetch};
+pub use entry::Marks;
+pub use retention::{Retention, UnknownRetention};
+pub use scope::{Scope, TagMatch};
+
+/// A cache of translations: an IOTLB, or the cache in a device (ATC).
+///
+/// An entry is a page of 4 KiB or more, under a tag that the model makes of what it tells address spaces by: domain and PASID, VMID and
+/// ASID. Whether one page table led there or two makes no difference. Any number of threads look entries up, without a
+/// lock and without writing to shared memory.
+///
+/// Memory grows with the greatest number of entries that there were: at most 64 bytes for each, or 8 KiB, and some for each tag.
+pub struct Tlb {
+    retention: Retention,
+    /// The sizes of the pages that there are, one bit for each exponent.
+    sizes: AtomicU64,
+    /// How many invalidations have begun.
+    invalidations: AtomicU64,
+    table: Table,
+    /// Apart from what readers read.
+    writer: Box<Mutex<Writer>>,
+}
+
+/// A translation from a cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cached {
+    /// The translation.
+    pub translated: Translated,
+    /// What the model noted about it.
+    pub marks: Marks,
+}
+
+/// What has happened in a cache.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counters {
+    /// Entries put in, also in place of their predecessor.
+    pub inserted: u64,
+    /// Entries not put in, because an invalidation came after their walk had begun.
+    pub outrun: u64,
+    /// Entries taken out by an invalidation.
+    pub invalidated: u64,
+    /// Entries taken out for want of room.
+    pub evicted: u64,
+}
+
+impl Tlb {
+    /// Without entries.
+    pub fn new(retention: Retention) -> Self {
+        Self {
+            retention,
+            sizes: AtomicU64::new(0),
+            invalidations: AtomicU64::new(0),
+            table: Table::new(),
+            writer: Box::new(Mutex::new(Writer::new())),
+        }
+    }
+
+    /// How long entries are kept.
+    pub fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    /// The cached translation of an IOVA; of the smallest page if several have it.
+    ///
+    /// It may miss an entry while others are put in or taken out.
+    #[inline]
+    pub fn lookup(&self, tag: u64, iova: Iova) -> Option<Cached> {
+        let mut sizes = self.sizes.load(Ordering::Acquire);
+        while sizes != 0 {
+            let page = Page::of(iova, sizes.trailing_zeros());
+            if let Some(target) = self.table.find(tag, page) {
+                let translated = Translated {
+                    page: target.page(),
+                    size: page.size(),
+                    access: target.access(),
+                };
+                let marks = target.marks();
+                return Some(Cached { translated, marks });
+            }
+            sizes &= sizes - 1;
+        }
+        None
+    }
+
+    /// Begins to look for what the cache does not have: before the first read of what may be changed and then invalidated.
+    pub fn begin_walk(&self) -> Walk<'_> {
+        Walk {
+            tlb: self,
+            invalidations: self.invalidations.load(Ordering::Acquire),
+        }
+    }
+
+    /// Forgets what `scope` covers, and nothing else. Returns how many entries that were.
+    ///
+    /// When it returns, no such entry is found any more, and no walk that began before will put one in. Who found one before may
+    /// still use it, until [`Epochs::synchronize`](crate::Epochs::synchronize) returns.
+    pub fn invalidate(&self, scope: &Scope) -> usize {
+        let mut writer = self.writer.lock();
+        // A walk that sees the new count also sees what was changed in memory before.
+        let count = writer.history.add(scope);
+        self.invalidations.store(count, Ordering::Release);
+        let removed = writer.invalidate(&self.table, scope);
+        self.sizes.store(writer.sizes().bitmap(), Ordering::Release);
+        removed
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.invalidate(&Scope::ALL);
+    }
+
+    /// How many entries there are.
+    pub fn entries(&self) -> usize {
+        self.writer.lock().entries()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> Counters {
+        self.writer.lock().counters
+    }
+
+    /// Bytes of memory that are allocated for entries.
+    pub fn allocated(&self) -> usize {
+        let _stable = self.writer.lock();
+        self.table.allocated()
+    }
+
+    fn insert(&self, began: u64, entry: Entry) {
+        let mut writer = self.writer.lock();
+        if writer.history.covers_since(began, &entry) {
+            writer.counters.outrun += 1;
+            return;
+        }
+        writer.counters.inserted += 1;
+        if let Some(slot) = self.table.slot(entry.tag, entry.page) {
+            slot.retarget(entry.target);
+            return;
+        }
+        if writer.entries() >= self.retention.limit() {
+            writer.evict(&self.table);
+        }
+        writer.count(&entry);
+        writer.put(&self.table, entry);
+        self.sizes.store(writer.sizes().bitmap(), Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Tlb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tlb")
+            .field("retention", &self.retention)
+            .field("entries", &self.entries())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A walk whose result may be cached.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "what is found is cached through it"]
+pub struct Walk<'a> {
+    tlb: &'a Tlb,
+    /// How many had begun when it began.
+    invalidations: u64,
+}
+
+impl Walk<'_> {
+    /// Caches what was found for the page that `iova` lies in, unless the cache is off, or an invalidation that covers it has
+    /// begun since the walk did. An entry of the same tag and page is replaced. Pages smaller than 4 KiB are not cached.
+    pub fn insert(&self, tag: u64, iova: Iova, translated: &Translated, marks: Marks) {
+        if self.tlb.retention == Retention::Off {
+            return;
+        }
+        if let Some(entry) = Entry::new(tag, iova, translated, marks) {
+            self.tlb.insert(self.invalidations, entry);
+        }
+    }
+}

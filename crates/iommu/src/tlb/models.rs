@@ -1,0 +1,111 @@
+//! What may happen at the same time, explored by loom in every order: `.ci/loom` runs it.
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU64, Ordering, fence};
+use loom::thread;
+use swiommu_addr::{Iova, Pa, PageSize};
+use swiommu_pgtable::Access;
+
+use super::entry::{Entry, Page};
+use super::slot::Slot;
+use super::{Marks, Scope, Tlb};
+use crate::Translated;
+use crate::tlb::Retention;
+
+const IOVA: Iova = Iova::new(0x7000);
+
+fn leads_to(page: u64) -> Translated {
+    Translated {
+        page: Pa::new(page << 12),
+        size: PageSize::SIZE_4K,
+        access: Access::READ,
+    }
+}
+
+fn entry(tag: u64, iova: Iova, page: u64) -> Entry {
+    Entry::new(tag, iova, &leads_to(page), Marks::NONE).unwrap()
+}
+
+/// A slot is written twice while it is read: the reader finds the entry that it asks for, or none, but not a mixture. Two of the
+/// entries have the same target, so it is not the target that tells them apart.
+#[test]
+fn a_reader_finds_one_entry() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::new());
+        let other = Iova::new(0x9000);
+        slot.put(&entry(1, IOVA, 5));
+        let reader = slot.clone();
+        let reader = thread::spawn(move || {
+            let (page, other) = (Page::of(IOVA, 12), Page::of(other, 12));
+            assert_eq!(reader.find(1, other), None, "nobody put that in");
+            let found = reader.find(2, page).map(|target| target.page());
+            assert!(found.is_none_or(|page| page == Pa::new(8 << 12)));
+        });
+        slot.put(&entry(2, other, 5));
+        slot.put(&entry(2, IOVA, 8));
+        reader.join().unwrap();
+        assert!(slot.find(2, Page::of(IOVA, 12)).is_some());
+    });
+}
+
+/// Software changes a table and has it invalidated while a device walks it, and another looks. After that the cache has the new
+/// state or nothing.
+#[test]
+fn what_was_walked_before_an_invalidation_does_not_stay() {
+    loom::model(|| {
+        let tlb = Arc::new(Tlb::new(Retention::LegalMaximum));
+        let leaf = Arc::new(AtomicU64::new(1));
+        let device = {
+            let (tlb, leaf) = (tlb.clone(), leaf.clone());
+            thread::spawn(move || {
+                let walk = tlb.begin_walk();
+                let found = leads_to(leaf.load(Ordering::Relaxed));
+                walk.insert(3, IOVA, &found, Marks::NONE);
+            })
+        };
+        leaf.store(2, Ordering::Relaxed);
+        tlb.invalidate(&Scope::ALL);
+        let fresh = |tlb: &Tlb| {
+            let found = tlb.lookup(3, IOVA).map(|cached| cached.translated);
+            found.is_none_or(|found| found == leads_to(2))
+        };
+        assert!(fresh(&tlb), "stale when the invalidation has returned");
+        device.join().unwrap();
+        assert!(fresh(&tlb), "stale later");
+    });
+}
+
+/// An entry is invalidated while a device looks it up under a guard: when the guards that existed are gone, the memory can
+/// be used again.
+#[test]
+fn who_found_an_entry_is_waited_for() {
+    loom::model(|| {
+        let tlb = Arc::new(Tlb::new(Retention::LegalMaximum));
+        tlb.begin_walk().insert(3, IOVA, &leads_to(1), Marks::NONE);
+        // The guard and the memory behind the page.
+        let epoch = Arc::new(AtomicU64::new(0));
+        let reused = Arc::new(AtomicU64::new(0));
+        let device = {
+            let (tlb, epoch, reused) = (tlb.clone(), epoch.clone(), reused.clone());
+            thread::spawn(move || {
+                epoch.store(1, Ordering::Relaxed);
+                fence(Ordering::SeqCst);
+                if tlb.lookup(3, IOVA).is_some() {
+                    assert_eq!(
+                        reused.load(Ordering::Relaxed),
+                        0,
+                        "DMA to memory of another"
+                    );
+                }
+                epoch.store(2, Ordering::Release);
+            })
+        };
+        tlb.invalidate(&Scope::ALL);
+        fence(Ordering::SeqCst);
+        while epoch.load(Ordering::Acquire) == 1 {
+            thread::yield_now();
+        }
+        reused.store(1, Ordering::Relaxed);
+        device.join().unwrap();
+    });
+}

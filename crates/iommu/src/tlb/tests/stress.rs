@@ -1,0 +1,93 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::*;
+use crate::Epochs;
+
+const PAGES: u64 = 32;
+const ROUNDS: u64 = 3000;
+const TAG: u64 = 5;
+
+/// A page table of one level whose leaves hold how often they were changed.
+struct Table {
+    leaves: [AtomicU64; PAGES as usize],
+    /// From which state on memory is not used by another.
+    valid_from: [AtomicU64; PAGES as usize],
+    done: AtomicBool,
+}
+
+/// The page that a leaf in some state leads to: that of no other leaf.
+fn memory(page: u64, state: u64) -> u64 {
+    page << 20 | state
+}
+
+/// Four devices look up and use what they find, or walk and cache it; another walks all the time, and its entries make the
+/// cache grow; software changes leaves and uses the memory behind the old ones as soon as it may.
+#[test]
+fn nobody_uses_a_page_after_its_invalidation() {
+    let tlb = legal_maximum();
+    let epochs = Epochs::new();
+    let table = Table {
+        leaves: [const { AtomicU64::new(0) }; PAGES as usize],
+        valid_from: [const { AtomicU64::new(0) }; PAGES as usize],
+        done: AtomicBool::new(false),
+    };
+    let hits = AtomicU64::new(0);
+    let walk = |page: u64| {
+        let walk = tlb.begin_walk();
+        let state = table.leaves[page as usize].load(Ordering::Relaxed);
+        let to = leads_to(memory(page, state), PAGE);
+        walk.insert(TAG, iova(page), &to, Marks::NONE);
+    };
+    std::thread::scope(|scope| {
+        for device in 0..4 {
+            let mut reader = epochs.reader(format!("device {device}"));
+            let (tlb, table, hits, walk) = (&tlb, &table, &hits, &walk);
+            scope.spawn(move || {
+                let mut page = device;
+                while !table.done.load(Ordering::Relaxed) {
+                    page = (page * 5 + 1) % PAGES;
+                    let guard = reader.enter();
+                    match found(tlb, TAG, page) {
+                        None => walk(page),
+                        Some(to) => {
+                            let state = to & 0xf_ffff;
+                            assert_eq!(to, memory(page, state), "another page's memory");
+                            let valid = table.valid_from[page as usize].load(Ordering::Relaxed);
+                            assert!(
+                                state >= valid,
+                                "page {page}: {state} is stale, {valid} is not"
+                            );
+                            hits.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    drop(guard);
+                }
+            });
+        }
+        let mut walker = epochs.reader("walker");
+        let (tlb, table, walk) = (&tlb, &table, &walk);
+        scope.spawn(move || {
+            let mut n = 0;
+            while !table.done.load(Ordering::Relaxed) {
+                let _guard = walker.enter();
+                walk(n % PAGES);
+                insert(tlb, 1000 + n % 20_000, n, n);
+                n += 1;
+            }
+        });
+        for round in 0..ROUNDS {
+            let page = round * 7 % PAGES;
+            let state = table.leaves[page as usize].fetch_add(1, Ordering::Relaxed) + 1;
+            let covered = match round % 4 {
+                0 => Scope::tags(TagMatch::exact(TAG)),
+                1 => Scope::ALL.within(pages(page, 1)),
+                _ => Scope::tags(TagMatch::exact(TAG)).within(pages(page, 1)),
+            };
+            tlb.invalidate(&covered);
+            epochs.synchronize();
+            table.valid_from[page as usize].store(state, Ordering::Relaxed);
+        }
+        table.done.store(true, Ordering::Relaxed);
+    });
+    assert!(hits.into_inner() > ROUNDS, "the devices found nothing");
+}

@@ -1,0 +1,205 @@
+//! The unit's own page tables.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use swiommu_addr::{Iova, IovaRange, Pa, PageSizes};
+use swiommu_pgtable::Format;
+use swiommu_pgtable::fmt::{VtdSs, X86_64};
+
+use super::VtdNested;
+use super::spec::AddressWidth;
+use super::unit::{DRIVER, DomainNumber, Shared};
+use crate::{
+    DirtyRead, DirtyTracking, DomainFeatures, DriverError, Mapping, PagingDomain, Scope,
+    TableDomain, TagMatch,
+};
+
+/// The bits of a tag that hold the domain.
+const DOMAIN: u64 = 0xffff;
+
+/// The tag of what is cached of a domain for a PASID. Second stages are cached for all PASIDs alike.
+pub(super) fn tag(domain: u16, pasid: u32) -> u64 {
+    u64::from(domain) | u64::from(pasid) << 16
+}
+
+/// Everything of a domain, whatever the PASID.
+pub(super) fn of_domain(domain: u16) -> Scope {
+    Scope::tags(TagMatch {
+        value: u64::from(domain),
+        mask: DOMAIN,
+    })
+}
+
+/// A table, its number, and the caches that it must be kept in step with.
+#[derive(Debug)]
+pub(super) struct Table<F: Format> {
+    pub(super) domain: TableDomain<F>,
+    pub(super) number: DomainNumber,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<F: Format> Table<F> {
+    /// Unmaps, and drops what is cached of it before anybody waits for the requests in flight.
+    fn unmap(&self, range: IovaRange, and: impl FnOnce()) {
+        self.domain.unmap_flushing(range, || {
+            self.shared
+                .tlb
+                .invalidate(&of_domain(self.number.get()).within(range));
+            and();
+        });
+    }
+}
+
+/// A first-stage page table of ours: what a device gets that needs neither nesting nor dirty tracking.
+#[derive(Debug)]
+pub struct VtdFirstStage {
+    pub(super) table: Table<X86_64>,
+}
+
+/// A second-stage page table.
+#[derive(Debug)]
+pub struct VtdSecondStage {
+    pub(super) table: Table<VtdSs>,
+    pub(super) width: AddressWidth,
+    features: DomainFeatures,
+    tracks_dirty: AtomicBool,
+    /// The guests' first stages in front of it, which are cached together with it.
+    nested: Mutex<Vec<Weak<VtdNested>>>,
+}
+
+impl VtdSecondStage {
+    pub(super) fn new(table: Table<VtdSs>, width: AddressWidth, features: DomainFeatures) -> Self {
+        Self {
+            table,
+            width,
+            features,
+            tracks_dirty: AtomicBool::new(false),
+            nested: Mutex::default(),
+        }
+    }
+
+    pub(super) fn add_nested(&self, nested: &Arc<VtdNested>) {
+        let mut all = self.nested.lock();
+        all.retain(|nested| nested.strong_count() > 0);
+        all.push(Arc::downgrade(nested));
+    }
+
+    /// The format as walks have it now.
+    pub(super) fn walked_format(&self) -> VtdSs {
+        let format = self.table.domain.table().format();
+        if self.tracks_dirty.load(Ordering::Acquire) {
+            format.with_accessed_dirty()
+        } else {
+            format
+        }
+    }
+
+    pub(super) fn tracks_dirty(&self) -> bool {
+        self.tracks_dirty.load(Ordering::Acquire)
+    }
+
+    /// Drops all that is cached of the nested tables: it tells nothing of which second-stage addresses it came through.
+    fn forget_nested(&self) {
+        for nested in self.nested.lock().iter().filter_map(Weak::upgrade) {
+            nested.forget();
+        }
+    }
+
+    /// Drops all that is cached of the table, and waits for the requests that use it.
+    fn forget_all(&self) {
+        let Table { number, shared, .. } = &self.table;
+        shared.tlb.invalidate(&of_domain(number.get()));
+        self.forget_nested();
+        shared.epochs.synchronize();
+    }
+}
+
+macro_rules! as_table {
+    () => {
+        fn driver(&self) -> &'static str {
+            DRIVER
+        }
+
+        fn page_sizes(&self) -> PageSizes {
+            self.table.domain.page_sizes()
+        }
+
+        fn aperture(&self) -> IovaRange {
+            self.table.domain.aperture()
+        }
+
+        fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
+            self.table.domain.map(mapping)
+        }
+
+        fn iova_to_phys(&self, iova: Iova) -> Option<Pa> {
+            self.table.domain.iova_to_phys(iova)
+        }
+    };
+}
+
+impl PagingDomain for VtdFirstStage {
+    as_table!();
+
+    fn features(&self) -> DomainFeatures {
+        self.table.domain.features()
+    }
+
+    fn unmap(&self, range: IovaRange) {
+        self.table.unmap(range, || ());
+    }
+
+    fn read_dirty(
+        &self,
+        range: IovaRange,
+        mode: DirtyRead,
+        report: &mut dyn FnMut(IovaRange),
+    ) -> Result<(), DriverError> {
+        self.table.domain.read_dirty(range, mode, report)
+    }
+}
+
+impl PagingDomain for VtdSecondStage {
+    as_table!();
+
+    fn features(&self) -> DomainFeatures {
+        self.features
+    }
+
+    fn unmap(&self, range: IovaRange) {
+        self.table.unmap(range, || self.forget_nested());
+    }
+
+    fn set_dirty_tracking(&self, tracking: DirtyTracking) -> Result<(), DriverError> {
+        if !self.features.contains(DomainFeatures::DIRTY_TRACKING) {
+            return Err(DriverError::invalid(
+                "the page table was not allocated for dirty tracking",
+            ));
+        }
+        let on = tracking == DirtyTracking::On;
+        if self.tracks_dirty.swap(on, Ordering::AcqRel) != on {
+            // What was walked without marking must be walked again.
+            self.forget_all();
+        }
+        Ok(())
+    }
+
+    fn read_dirty(
+        &self,
+        range: IovaRange,
+        mode: DirtyRead,
+        report: &mut dyn FnMut(IovaRange),
+    ) -> Result<(), DriverError> {
+        let mut any = false;
+        self.table.domain.read_dirty(range, mode, &mut |leaf| {
+            any = true;
+            report(leaf);
+        })?;
+        if any && mode == DirtyRead::Clear {
+            self.forget_all();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,269 @@
+//! What a PASID-table entry does to requests.
+
+use std::fmt;
+use std::sync::Arc;
+
+use swiommu_addr::{Address, Gpa, Iova};
+use swiommu_pgtable::fmt::X86_64;
+use swiommu_pgtable::{Access, EntryAction, Refusal, Root, WalkFault, Walker};
+
+use super::domain::tag;
+use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
+use super::unit::Shared;
+use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
+use crate::two_stage::{GuestFault, GuestMemory, GuestWalkFault, HostFault, HostWalker};
+use crate::{Fault, Marks, Pasid, Translate, Translated};
+
+/// Requests of a source, or of one of its PASIDs, by its PASID-table entry.
+pub(super) struct Requester {
+    pub(super) source: SourceId,
+    pub(super) pasid: Pasid,
+    pub(super) entry: PasidEntry,
+    pub(super) stages: Stages,
+}
+
+/// The tables that an entry points to.
+pub(super) enum Stages {
+    First(Arc<VtdFirstStage>),
+    Second(Arc<VtdSecondStage>),
+    Nested(Arc<VtdNested>),
+}
+
+impl Requester {
+    fn shared(&self) -> &Arc<Shared> {
+        match &self.stages {
+            Stages::First(first) => &first.table.shared,
+            Stages::Second(second) => &second.table.shared,
+            Stages::Nested(nested) => &nested.second.table.shared,
+        }
+    }
+
+    fn tag(&self) -> u64 {
+        let pasid = match self.stages {
+            Stages::Second(_) => 0,
+            Stages::First(_) | Stages::Nested(_) => self.pasid.0,
+        };
+        tag(self.entry.domain(), pasid)
+    }
+
+    /// What is refused before any walk.
+    fn gate(&self, wanted: Access) -> Result<(), FaultReason> {
+        if wanted.intersects(Access::EXECUTE) {
+            return Err(FaultReason::ExecuteDisabled);
+        }
+        let first = self.entry.first().ok_or(FaultReason::PasidEntryInvalid)?;
+        let has_first = !matches!(self.stages, Stages::Second(_));
+        if has_first
+            && wanted.intersects(Access::PRIVILEGED)
+            && !first.flags.contains(FirstStageFlags::SRE)
+        {
+            return Err(FaultReason::SupervisorDisabled);
+        }
+        Ok(())
+    }
+
+    /// Walks the tables.
+    fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, (FaultReason, String)> {
+        let why = |reason: FaultReason| (reason, reason.to_string());
+        self.gate(wanted).map_err(why)?;
+        match &self.stages {
+            Stages::First(first) => {
+                let walked = first.table.domain.table().walker().walk(iova, wanted);
+                let walked = walked.map_err(|fault| {
+                    (
+                        first_stage_reason(&fault, |_| FaultReason::FirstStageAccess),
+                        fault.to_string(),
+                    )
+                })?;
+                Ok(Translated {
+                    page: walked.address,
+                    size: walked.size,
+                    access: unless_clean(walked.access, wanted),
+                })
+            }
+            Stages::Second(second) => {
+                let walker =
+                    second_stage_walker(second).ok_or(why(FaultReason::PasidEntryInvalid))?;
+                let found = walker
+                    .walk(iova, wanted)
+                    .map_err(|fault| (second_stage_reason(&fault), fault.to_string()))?;
+                Ok(Translated {
+                    page: found.address,
+                    size: found.size,
+                    access: unless_clean(found.access, wanted),
+                })
+            }
+            Stages::Nested(nested) => self.walk_nested(nested, iova, wanted),
+        }
+    }
+
+    /// Walks a guest's first stage, each table of it through the second, and then the second for where it leads.
+    fn walk_nested(
+        &self,
+        nested: &VtdNested,
+        iova: Iova,
+        wanted: Access,
+    ) -> Result<Translated, (FaultReason, String)> {
+        let invalid = || {
+            let reason = FaultReason::PasidEntryInvalid;
+            (reason, reason.to_string())
+        };
+        let first = self.entry.first().ok_or_else(invalid)?;
+        let second = second_stage_walker(&nested.second).ok_or_else(invalid)?;
+        let guest = GuestMemory::new(&second, &self.shared().memory);
+        let root = Root {
+            table: first.guest_root(),
+            levels: if first.flags.contains(FirstStageFlags::FIVE_LEVEL) {
+                5
+            } else {
+                4
+            },
+        };
+        let walker = Walker::new(first_stage_format(first), guest, root).ok_or_else(invalid)?;
+        let inner = walker.walk(iova, wanted).map_err(|fault| {
+            let reason = first_stage_reason(&fault, |at_root| guest_entry_reason(&fault, at_root));
+            (reason, fault.to_string())
+        })?;
+        let gpa: Gpa = inner.resolve(iova);
+        let outer = guest.translate(gpa, wanted).map_err(|fault| {
+            (
+                second_stage_reason(&fault),
+                format!("{iova} is {gpa} to the guest: {fault}"),
+            )
+        })?;
+        let size = inner.size.min(outer.size);
+        let at = outer.resolve(Iova::new(gpa.get()));
+        Ok(Translated {
+            page: at.align_down(size),
+            size,
+            access: unless_clean(inner.access & outer.access, wanted),
+        })
+    }
+}
+
+/// A leaf that was walked for reading may not be marked dirty yet, so a later write must walk again.
+fn unless_clean(access: Access, wanted: Access) -> Access {
+    if wanted.writes() {
+        access
+    } else {
+        access.difference(Access::WRITE)
+    }
+}
+
+/// The walk of a second stage as it is now, which marks what it uses while dirty pages are tracked.
+fn second_stage_walker(
+    second: &VtdSecondStage,
+) -> Option<HostWalker<'_, swiommu_pgtable::fmt::VtdSs>> {
+    let walker = second.table.domain.table().walker();
+    Walker::new(second.walked_format(), *walker.memory(), walker.root())
+}
+
+fn first_stage_format(first: FirstStage) -> X86_64 {
+    let mut format = if first.flags.contains(FirstStageFlags::FIVE_LEVEL) {
+        X86_64::five_level()
+    } else {
+        X86_64::four_level()
+    };
+    if first.flags.contains(FirstStageFlags::WPE) {
+        format = format.with_write_protect();
+    }
+    if first.flags.contains(FirstStageFlags::EAFE) {
+        format = format.with_extended_accessed_flag();
+    }
+    format
+}
+
+/// The reason of a first stage's walk; `entry` gives that of an entry that could not be accessed, told whether it is the root's.
+fn first_stage_reason<A: Address, E>(
+    fault: &WalkFault<A, E>,
+    entry: impl FnOnce(bool) -> FaultReason,
+) -> FaultReason {
+    match fault {
+        WalkFault::Input { .. } => FaultReason::NotCanonical,
+        WalkFault::Entry { level, .. } => entry(*level >= ROOT_LEVEL),
+        WalkFault::Refused { reason, .. } => match reason {
+            Refusal::Malformed(_) => FaultReason::FirstStageReserved,
+            Refusal::Permission { wanted, permitted } => permission_reason(*wanted, *permitted),
+            _ => FaultReason::FirstStageNotPresent,
+        },
+    }
+}
+
+/// The lowest level that a root can be at.
+const ROOT_LEVEL: u8 = 3;
+
+fn permission_reason(wanted: Access, permitted: Access) -> FaultReason {
+    let user = wanted.intersects(Access::USER);
+    if user && !permitted.contains(Access::USER_READ) {
+        FaultReason::UserSupervisor
+    } else if wanted.intersects(Access::EXECUTE) {
+        FaultReason::Execute
+    } else if wanted.writes() {
+        FaultReason::Write
+    } else {
+        FaultReason::Read
+    }
+}
+
+/// The reason when an entry in the guest's memory could not be accessed.
+fn guest_entry_reason(fault: &GuestWalkFault, at_root: bool) -> FaultReason {
+    let WalkFault::Entry { action, fault, .. } = fault else {
+        return FaultReason::FirstStageAccess;
+    };
+    match fault {
+        GuestFault::Stage2(WalkFault::Input { .. }) => FaultReason::FirstStageBeyondSecond,
+        GuestFault::Stage2(_) if *action == EntryAction::Update => FaultReason::TableNotWritable,
+        GuestFault::Stage2(_) if at_root => FaultReason::RootNotInSecondStage,
+        GuestFault::Stage2(_) => FaultReason::TableNotInSecondStage,
+        GuestFault::Memory(_) if at_root => FaultReason::FirstStageRootAccess,
+        GuestFault::Memory(_) => FaultReason::FirstStageAccess,
+    }
+}
+
+fn second_stage_reason(fault: &HostFault) -> FaultReason {
+    match fault {
+        WalkFault::Input { .. } => FaultReason::BeyondSecondStage,
+        WalkFault::Entry { .. } => FaultReason::SecondStageAccess,
+        WalkFault::Refused { reason, .. } => match reason {
+            Refusal::Malformed(_) => FaultReason::SecondStageReserved,
+            _ => FaultReason::SecondStagePermission,
+        },
+    }
+}
+
+impl Translate for Requester {
+    #[inline]
+    fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+        let (tlb, tag) = (&self.shared().tlb, self.tag());
+        if let Some(hit) = tlb.lookup(tag, iova)
+            && hit.translated.access.contains(wanted)
+        {
+            return Ok(hit.translated);
+        }
+        let walk = tlb.begin_walk();
+        match self.walk(iova, wanted) {
+            Ok(found) => {
+                walk.insert(tag, iova, &found, Marks::NONE);
+                Ok(found)
+            }
+            Err((reason, text)) => {
+                let (source, pasid) = (self.source, self.pasid);
+                tracing::debug!(%source, %pasid, %iova, code = reason.code(), "DMA fault: {text}");
+                Err(Fault {
+                    reason: format!("{reason}: {text}"),
+                    can_be_requested: reason.can_be_requested(),
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Requester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requester")
+            .field("source", &self.source)
+            .field("pasid", &self.pasid)
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
+    }
+}
