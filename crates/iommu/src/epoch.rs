@@ -14,6 +14,12 @@
 //! that the compiler keeps the store before what follows, so that the point is before or after both, is what the compiler
 //! fence is for.
 
+#[cfg(all(loom, test))]
+mod models;
+mod sync;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -22,12 +28,6 @@ use std::time::{Duration, Instant};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use sync::{AtomicU64, Mutex, fence, yield_now};
-
-#[cfg(all(loom, test))]
-mod models;
-mod sync;
-#[cfg(all(test, not(loom)))]
-mod tests;
 
 /// After so long, a wait says in the log who is in the way.
 const LONG_WAIT: Duration = Duration::from_secs(1);
@@ -148,9 +148,10 @@ impl Reader {
     #[inline]
     pub fn enter(&mut self) -> Guard<'_> {
         let epoch = self.slot.epoch.load(Ordering::Relaxed);
+        // Who waits for the access before this one may miss its end and see this.
         self.slot
             .epoch
-            .store(epoch.wrapping_add(1), Ordering::Relaxed);
+            .store(epoch.wrapping_add(1), Ordering::Release);
         match self.epochs.barrier {
             Barrier::Membarrier => compiler_fence(Ordering::SeqCst),
             Barrier::Fence => fence(Ordering::SeqCst),

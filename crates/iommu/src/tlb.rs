@@ -53,7 +53,7 @@ pub use scope::{Scope, TagMatch};
 /// ASID. Whether one page table led there or two makes no difference. Any number of threads look entries up, without a
 /// lock and without writing to shared memory.
 ///
-/// Memory grows with the greatest number of entries that there were: at most 64 bytes for each, or 8 KiB, and some for each tag.
+/// Memory grows with the greatest number of entries that there were: at most 64 bytes for each, or 16 KiB, and some for each tag.
 pub struct Tlb {
     retention: Retention,
     /// The sizes of the pages that there are, one bit for each exponent.

@@ -58,6 +58,36 @@ faults! {
     SkipNotify = "skip-notify",
     /// A copy is charged again.
     ChargeCopy = "charge-copy",
+    /// Of the free numbers, the highest is given out.
+    HighestId = "highest-id",
+    /// The number of a destroyed vDEVICE is given out again.
+    ForgetTombstone = "forget-tombstone",
+    /// One user does not keep an object from being destroyed.
+    DestroyUsed = "destroy-used",
+    /// The page table that a device was moved away from stays.
+    KeepReplaced = "keep-replaced",
+    /// The page requests of an attachment outlive it.
+    KeepFaults = "keep-faults",
+    /// A page table that shall report page requests does not know where.
+    ForgetFaultQueue = "forget-fault-queue",
+    /// A PASID is attached beside any page table of the RID.
+    PasidBesideAny = "pasid-beside-any",
+    /// Two devices of a virtual IOMMU have the same number.
+    VirtIdTwice = "virt-id-twice",
+    /// A hardware queue does not keep the one below it.
+    ForgetLowerQueue = "forget-lower-queue",
+    /// Events that were lost have no numbers.
+    ForgetLost = "forget-lost",
+    /// Automatic placement does not know the allowed ranges.
+    IgnoreAllowed = "ignore-allowed",
+    /// An access that leaves has its alignment stay.
+    KeepAlignment = "keep-alignment",
+    /// An area of which a part is unmapped goes as a whole.
+    UnmapPart = "unmap-part",
+    /// A copy makes memory writable that was mapped to be read.
+    WriteReadOnlyMemory = "write-read-only-memory",
+    /// Reading what is dirty does not make it clean.
+    KeepDirty = "keep-dirty",
 }
 
 impl Fault {

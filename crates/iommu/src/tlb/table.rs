@@ -46,6 +46,11 @@ impl Bucket {
     }
 }
 
+/// Odd numbers without a pattern.
+const TAGS: u64 = 0xd1b5_4a32_d192_ed03;
+const PAGES: u64 = 0x9e37_79b9_7f4a_7c15;
+const OTHERS: u64 = 0xa24b_aed4_963e_e407;
+
 /// A number that looks random, and chooses a bucket by its upper bits.
 #[derive(Clone, Copy)]
 struct Hash(u64);
@@ -53,14 +58,14 @@ struct Hash(u64);
 impl Hash {
     #[inline]
     fn of(tag: u64, page: Page) -> Self {
-        let tag = tag.wrapping_mul(0xd1b5_4a32_d192_ed03);
-        Self((tag ^ page.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        let tag = tag.wrapping_mul(TAGS);
+        Self((tag ^ page.0).wrapping_mul(PAGES))
     }
 
     /// For the second bucket.
     #[inline]
     fn other(self) -> Self {
-        Self((self.0 ^ self.0 >> 32).wrapping_mul(0xa24b_aed4_963e_e407))
+        Self((self.0 ^ self.0 >> 32).wrapping_mul(OTHERS))
     }
 
     #[inline]
@@ -164,5 +169,23 @@ impl Table {
     fn chunks(&self) -> &[Arc<Chunk>] {
         let current = self.current.load(Ordering::Acquire) % DIRECTORIES;
         self.directories[current].get().map_or(&[], |chunks| chunks)
+    }
+}
+
+/// A tag whose entry of this IOVA has the two places that all such entries have, in a table of up to 2^16 buckets.
+#[cfg(test)]
+pub(super) fn colliding_tag(iova: swiommu_addr::Iova, seed: &mut u64) -> u64 {
+    let inverse = |odd: u64| {
+        (0..6).fold(odd, |inverse, _| {
+            inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)))
+        })
+    };
+    loop {
+        *seed += 1;
+        let hash = Hash(*seed);
+        if hash.other().0 >> 48 == 0 {
+            let page = Page::of(iova, 12);
+            return (hash.0.wrapping_mul(inverse(PAGES)) ^ page.0).wrapping_mul(inverse(TAGS));
+        }
     }
 }

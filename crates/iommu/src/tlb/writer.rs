@@ -146,6 +146,9 @@ impl Writer {
     pub(super) fn invalidate(&mut self, table: &Table, scope: &Scope) -> usize {
         let before = self.entries;
         let tags = self.tags(scope.tags);
+        if tags.is_empty() {
+            return 0;
+        }
         let range = scope.range.unwrap_or_else(IovaRange::full);
         let pages = self.sizes.iter().map(|size| {
             let pages = pages(range, size);

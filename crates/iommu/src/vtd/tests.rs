@@ -1,4 +1,6 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use swiommu_abi::Errno;
 use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
@@ -461,3 +463,79 @@ fn domains_have_the_limits_of_the_unit() {
     assert_eq!(read_only.unwrap_err().errno, Errno::EINVAL);
     assert_eq!(w.unit.settings().width, AddressWidth::Bits48);
 }
+
+/// Memory that was unmapped is used for something else at once; a request that still sees it would be one that the unmap did not
+/// wait for.
+#[test]
+fn nothing_is_read_through_what_was_unmapped() {
+    const OWN: u8 = 0xaa;
+    const FOREIGN: u8 = 0xdd;
+    const SHARED: u64 = 16;
+    const LEN: usize = 16 * 4096;
+    let w = World::new(Retention::LegalMaximum);
+    let leaves: Vec<(u64, u64)> = (0..SHARED)
+        .map(|page| (5 + page, gpa(20 + page) | USER_PAGE))
+        .collect();
+    w.guest_tables(&leaves);
+    w.attach(&w.nested(0));
+    let plain = paging(&w.unit, &w.endpoint, PagingFlags::empty());
+    let map = || {
+        for page in 0..SHARED {
+            w.map_stage2(&*plain, 5 + page, 20 + page, Prot::RW);
+        }
+    };
+    map();
+    let domain = Domain::Paging(plain.clone());
+    w.endpoint.attach(Pasid(1), &domain).unwrap();
+    let fill = |byte| w.poke(gpa(20), &vec![byte; LEN]);
+    fill(OWN);
+    let stop = AtomicBool::new(false);
+    let read = thread::scope(|scope| {
+        let readers: Vec<_> = [0, 1, 0, 1]
+            .into_iter()
+            .map(|pasid| {
+                let mut port = w.endpoint.dma_port(Pasid(pasid));
+                let stop = &stop;
+                scope.spawn(move || {
+                    let (mut whole, mut bytes) = (0_u32, vec![0; LEN]);
+                    let own = vec![OWN; LEN];
+                    while !stop.load(Ordering::Relaxed) {
+                        if port.read(Iova::new(5 * PAGE), &mut bytes).is_ok() {
+                            assert!(bytes == own, "a foreign byte");
+                            whole += 1;
+                        }
+                    }
+                    whole
+                })
+            })
+            .collect();
+        let inner = IovaRange::from_len(Iova::new(gpa(20)), SHARED * PAGE).unwrap();
+        let own = IovaRange::from_len(Iova::new(5 * PAGE), SHARED * PAGE).unwrap();
+        for _ in 0..ROUNDS {
+            w.parent.unmap(inner);
+            plain.unmap(own);
+            fill(FOREIGN);
+            // Whoever is still on the way comes to see it.
+            for _ in 0..8 {
+                thread::yield_now();
+            }
+            fill(OWN);
+            for page in 0..SHARED {
+                w.map_stage2(&*w.parent, FIRST + 20 + page, 20 + page, Prot::RW);
+            }
+            map();
+            for _ in 0..8 {
+                thread::yield_now();
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .sum::<u32>()
+    });
+    assert!(read > 0, "somebody reads something");
+}
+
+/// Enough that the test fails nearly always when an unmap does not wait.
+const ROUNDS: u32 = 40;

@@ -15,7 +15,7 @@ impl Epoch {
     /// Runs a walk, or more, as one access.
     pub(super) fn access<T>(&self, walk: impl FnOnce() -> T) -> T {
         let epoch = self.0.load(Ordering::Relaxed);
-        self.0.store(epoch + 1, Ordering::Relaxed);
+        self.0.store(epoch + 1, Ordering::Release);
         fence(Ordering::SeqCst);
         let found = walk();
         self.0.store(epoch + 2, Ordering::Release);

@@ -115,7 +115,7 @@ impl World {
         match self.table.translate(iova(page)) {
             Ok(found) => {
                 let expected = memory(page, 1).start();
-                assert_eq!(found.resolve(iova(page)), expected, "another's leaf");
+                assert_eq!(found.resolve(iova(page)), expected, "the leaf of another");
                 true
             }
             Err(Error::NotMapped { .. }) => false,

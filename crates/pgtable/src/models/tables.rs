@@ -5,10 +5,12 @@ use core::sync::atomic::{AtomicBool, AtomicUsize};
 
 use swiommu_addr::{Pa, PageSize};
 
+use super::tiny::FOREIGN;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{OutOfMemory, TableMemory};
 
-/// Each table is given out once, and before and after holds what no map writes: whoever sees that was too early or too late.
+/// Each table is given out once, and belongs to others before and after: whoever sees what they have in it was too early or
+/// too late.
 ///
 /// Who has which table is not known to loom, so that giving tables out and taking them back puts nothing in order.
 pub(super) struct Tables {
@@ -20,13 +22,11 @@ pub(super) struct Tables {
 const SIZE: PageSize = PageSize::from_log2(4);
 const COUNT: usize = 8;
 const FIRST: u64 = 0x1000;
-/// All bits set.
-const POISON: u64 = u64::MAX;
 
 impl Tables {
     pub(super) fn new() -> Self {
         Self {
-            entries: array::from_fn(|_| AtomicU64::new(POISON)),
+            entries: array::from_fn(|_| AtomicU64::new(FOREIGN)),
             given: AtomicUsize::new(0),
             is_out: [const { AtomicBool::new(false) }; COUNT],
         }
@@ -55,7 +55,7 @@ impl TableMemory for Tables {
         let was_out = self.is_out[number(table).unwrap()].swap(false, Ordering::Relaxed);
         assert!(was_out, "freed twice");
         for entry in self.entries(table, 2).unwrap() {
-            entry.store(POISON, Ordering::Relaxed);
+            entry.store(FOREIGN, Ordering::Relaxed);
         }
     }
 

@@ -6,7 +6,7 @@ use swiommu_addr::{Pa, PageSize, PageSizes};
 
 use crate::{Entry, Format, Leaf, Malformed, Prot};
 
-/// Zero is absent; a table or a leaf says which it is, and anything else was never written by a map.
+/// Zero is absent; a table or a leaf says which it is, and anything else is malformed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiny {
     least_levels: u8,
@@ -17,6 +17,9 @@ const LEAF: u64 = 1 << 63;
 const TABLE: u64 = 1 << 62;
 const DIRTY: u64 = 1 << 61;
 const ADDRESS: u64 = (1 << 48) - 1;
+
+/// A leaf that leads to where no page of a model is.
+pub(super) const FOREIGN: u64 = LEAF | 0xbad << 12;
 
 impl Tiny {
     pub(super) const fn of_levels(levels: u8) -> Self {

@@ -258,8 +258,10 @@ fn an_attachment_that_ends_answers_its_requests() {
     t.fault(0, 1);
     t.fault(0, 2);
     assert_eq!(t.cookies(1), [(1, 1)]);
+    assert_eq!(t.readiness(), Readiness::OUT | Readiness::IN, "one waits");
     let parent = iommu.mock_domain_replace(t.device.stdev, t.parent);
     assert_eq!(parent.unwrap(), t.parent);
+    assert_eq!(t.readiness(), Readiness::OUT);
     assert!(t.read(4).is_empty(), "what waited is answered");
     assert_eq!(errno(t.answer(&[(1, SUCCESS)])), Errno::EINVAL);
     t.fault(0, 3);

@@ -1,7 +1,7 @@
 use super::*;
 
 /// What the first entries may have together, whatever their number.
-const FIRST: usize = 9 << 10;
+const FIRST: usize = 16 << 10;
 
 #[test]
 fn all_entries_of_a_table_that_grows_are_found() {
@@ -42,15 +42,31 @@ fn no_pattern_of_addresses_or_tags_makes_entries_collide() {
             assert_eq!((tlb.entries(), tlb.counters().evicted), (2000, 0));
             assert!(
                 tlb.allocated() <= 2000 * 64,
-                "shifts {shift} and {tag_shift}"
+                "shifts {shift} and {tag_shift}: {} bytes",
+                tlb.allocated()
             );
         }
     }
 }
 
-/// The inverse of an odd number modulo 2^64.
-fn inverse(odd: u64) -> u64 {
-    (0..6).fold(odd, |inverse, _| {
-        inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)))
-    })
+/// Somebody who knows the hash chooses entries that all have the same two places.
+#[test]
+fn entries_with_few_places_do_not_make_the_table_grow_without_end() {
+    let tlb = legal_maximum();
+    let mut seed = 0_u64;
+    for page in 0..500 {
+        insert(
+            &tlb,
+            table::colliding_tag(iova(page), &mut seed),
+            page,
+            page,
+        );
+    }
+    let many = tlb.entries();
+    assert!(many < 500 && tlb.counters().evicted as usize == 500 - many);
+    assert!(tlb.allocated() < 1 << 20, "{}", tlb.allocated());
+    for page in 500..600 {
+        insert(&tlb, 1, page, page);
+        assert_eq!(found(&tlb, 1, page), Some(page), "others have their places");
+    }
 }
