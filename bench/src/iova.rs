@@ -1,19 +1,21 @@
 //! The IOVA map at a million areas: `swiommu-iova` beside ordered maps.
 
+mod growth;
 mod map;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::Instant;
 
 use rangemap::RangeInclusiveMap;
 use swiommu_addr::{Iova, IovaRange, PageSize};
 use swiommu_iova::{Origin, Request};
 
+use crate::clock::nanoseconds;
 use crate::memory::resident;
 use crate::random::{Random, shuffled};
 use crate::rounds::{interleaved, median};
 use crate::table::{Goal, Peer, Row, Table};
+pub(crate) use growth::chart;
 use map::{Map, Nodit, Ours};
 
 const AREAS: u64 = 1_000_000;
@@ -24,7 +26,7 @@ const QUERIES: u64 = 100_000;
 const STRIDE: u64 = 0x8000;
 
 const ABOUT: &str =
-    "IOVA map at 10^6 areas in random order; per operation, median of 5 interleaved rounds.
+    "IOVA map at 10^6 areas in random order; per operation, CPU time of the thread, median of 5 rounds.
 Throughput: addresses do not depend on earlier results, except in the row that says so.
 Ours checks for overlap and reserved intervals; BTreeMap checks nothing.";
 
@@ -38,8 +40,8 @@ pub(crate) fn run() -> anyhow::Result<Table> {
 }
 
 /// The start, last address and value of each area, in random order. The values are the indices of a single cycle.
-fn areas() -> Vec<(u64, u64, u64)> {
-    let order = shuffled(AREAS, 1);
+fn areas(count: u64) -> Vec<(u64, u64, u64)> {
+    let order = shuffled(count, 1);
     let mut next = vec![0; order.len()];
     for (place, &index) in order.iter().enumerate() {
         next[index as usize] = order[(place + 1) % order.len()];
@@ -49,7 +51,7 @@ fn areas() -> Vec<(u64, u64, u64)> {
         let pages = 1 + index % 4;
         (start, start + pages * 0x1000 - 1, next[index as usize])
     };
-    shuffled(AREAS, 2).iter().map(area).collect()
+    shuffled(count, 2).iter().map(area).collect()
 }
 
 /// Nanoseconds per operation of one contender in one round.
@@ -62,7 +64,7 @@ const OPERATIONS: [(&str, f64); 4] = [
 ];
 
 fn maps() -> Vec<Row> {
-    let areas = areas();
+    let areas = areas(AREAS);
     let names = ["", "BTreeMap", "nodit", "rangemap"];
     let times = interleaved(ROUNDS, names.len(), |_, contender| match contender {
         0 => exercise::<Ours>(&areas),
@@ -98,27 +100,28 @@ fn maps() -> Vec<Row> {
 }
 
 fn exercise<M: Map>(areas: &[(u64, u64, u64)]) -> Times {
+    let count = areas.len() as u64;
     let mut map = M::default();
-    let insert = per_operation(AREAS, || {
+    let insert = per_operation(count, || {
         for &(start, last, value) in areas {
             map.insert(start, last, value);
         }
     });
-    let lookup = per_operation(AREAS, || {
+    let lookup = per_operation(count, || {
         let mut sum = 0;
         for &(_, last, _) in areas.iter().rev() {
             sum += map.get(last).unwrap_or(0);
         }
         black_box(sum);
     });
-    let chase = per_operation(AREAS, || {
+    let chase = per_operation(count, || {
         let mut index = 0;
-        for _ in 0..AREAS {
+        for _ in 0..count {
             index = map.get((1 << 32) + index * STRIDE).unwrap_or(0);
         }
         black_box(index);
     });
-    let remove = per_operation(AREAS, || {
+    let remove = per_operation(count, || {
         for &(start, last, _) in areas.iter().rev() {
             map.remove(start, last);
         }
@@ -127,14 +130,12 @@ fn exercise<M: Map>(areas: &[(u64, u64, u64)]) -> Times {
 }
 
 fn per_operation(operations: u64, work: impl FnOnce()) -> f64 {
-    let begin = Instant::now();
-    work();
-    begin.elapsed().as_nanos() as f64 / operations as f64
+    nanoseconds(work) / operations as f64
 }
 
 /// Resident bytes per area.
 fn memory() -> anyhow::Result<Row> {
-    let areas = areas();
+    let areas = areas(AREAS);
     let before = resident()?;
     let mut ours = Ours::default();
     for &(start, last, value) in &areas {
@@ -161,13 +162,13 @@ fn memory() -> anyhow::Result<Row> {
 const HUGE: u64 = 2 << 20;
 
 /// Each gap holds 2 MiB and none holds 2 MiB that are aligned, except one in the middle and the last.
-fn misaligned() -> Vec<(u64, u64)> {
+fn misaligned(count: u64) -> Vec<(u64, u64)> {
     let area = |index: u64| {
         let start = index * 2 * HUGE + HUGE + 0x1000;
-        let shift = if index == AREAS / 2 { 0x1000 } else { 0 };
+        let shift = if index == count / 2 { 0x1000 } else { 0 };
         (start, start + HUGE - 1 - shift)
     };
-    (0..AREAS).map(area).collect()
+    (0..count).map(area).collect()
 }
 
 fn request(length: u64) -> Request {
@@ -182,7 +183,7 @@ fn request(length: u64) -> Request {
 fn holes() -> Vec<Row> {
     let mut space = Ours::default();
     let mut plain = BTreeMap::new();
-    for (start, last) in misaligned() {
+    for (start, last) in misaligned(AREAS) {
         Map::insert(&mut space, start, last, 0);
         plain.insert(start, last);
     }

@@ -8,13 +8,18 @@
     reason = "figures are rounded for people, and the sizes are chosen here"
 )]
 
+mod clock;
 mod ioctl;
 mod iova;
 mod memory;
+mod pgtable;
+mod plot;
 mod random;
 mod rounds;
 mod table;
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -29,7 +34,23 @@ struct Cli {
 #[derive(Subcommand)]
 enum Table {
     /// The IOVA map: areas and holes, at a million areas.
-    Iova,
+    Iova {
+        /// In place of the table: draws cost against the number of areas, and writes it to this file, which is SVG.
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
+    },
+    /// Page tables: mapping, unmapping, translation, dirty state.
+    Pgtable {
+        /// In place of time, counts instructions, with callgrind.
+        #[arg(long, conflicts_with = "plot")]
+        instructions: bool,
+        /// In place of the table: draws cost against the number of pages, and writes it to this file, which is SVG.
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
+    },
+    /// What `pgtable --instructions` counts.
+    #[command(hide = true)]
+    PgtableCounted,
     /// System calls and mappings: trapped, continued, untrapped; in process; resident memory; memory per area.
     Ioctl,
     /// A client of the table `ioctl`.
@@ -38,11 +59,19 @@ enum Table {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let table = match Cli::parse().table {
-        Table::Iova => iova::run()?,
-        Table::Ioctl => ioctl::run()?,
+    match Cli::parse().table {
+        Table::Iova { plot: None } => print!("{}", iova::run()?),
+        Table::Iova { plot: Some(file) } => fs::write(file, iova::chart().to_string())?,
+        Table::Pgtable {
+            plot: Some(file), ..
+        } => fs::write(file, pgtable::chart()?.to_string())?,
+        Table::Pgtable {
+            instructions: true, ..
+        } => print!("{}", pgtable::count_instructions()?),
+        Table::Pgtable { .. } => print!("{}", pgtable::run()?),
+        Table::PgtableCounted => pgtable::counted()?,
+        Table::Ioctl => print!("{}", ioctl::run()?),
         Table::IoctlClient { under } => return ioctl::client(under),
-    };
-    print!("{table}");
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -73,9 +73,12 @@ impl fmt::Display for Table {
         writeln!(f, "{}\n", self.about)?;
         let names = self.rows.iter().map(|row| row.name.chars().count());
         let width = names.max().unwrap_or(0);
+        let peers = self.rows.iter().filter_map(|row| row.peer.as_ref());
+        let peer_width = peers.map(|peer| peer.name.chars().count()).max();
+        let peer_width = peer_width.unwrap_or(0).max("peer".len());
         writeln!(
             f,
-            "{:width$} {:>11} {:>12} {:>11} {:>9} {:>10}  verdict",
+            "{:width$} {:>11} {:>peer_width$} {:>11} {:>9} {:>10}  verdict",
             "operation", "ours", "peer", "", "beside it", "goal"
         )?;
         for row in &self.rows {
@@ -87,9 +90,9 @@ impl fmt::Display for Table {
                         Goal::Excess(_) => format!("+{}", figure(peer.excess, row.unit)),
                         _ => format!("{:.2}", peer.ratio),
                     };
-                    write!(f, " {:>12} {theirs:>11} {against:>9}", peer.name)?;
+                    write!(f, " {:>peer_width$} {theirs:>11} {against:>9}", peer.name)?;
                 }
-                None => write!(f, " {:>12} {:>11} {:>9}", "", "", "")?,
+                None => write!(f, " {:>peer_width$} {:>11} {:>9}", "", "", "")?,
             }
             let goal = match row.goal {
                 Goal::Ratio(goal) => format!("≤ {goal:.2}x"),
@@ -111,9 +114,11 @@ impl fmt::Display for Table {
 }
 
 fn figure(value: f64, unit: &str) -> String {
-    if value < 10.0 {
-        format!("{value:.1} {unit}")
-    } else {
-        format!("{value:.0} {unit}")
+    match value {
+        0.1..1.0 => format!("{value:.2} {unit}"),
+        1.0..10.0 => format!("{value:.1} {unit}"),
+        // Without a digit, it is exactly 0.
+        _ if value < 0.1 && value != 0.0 => format!("{value:.3} {unit}"),
+        _ => format!("{value:.0} {unit}"),
     }
 }
