@@ -129,6 +129,15 @@ impl<'a, F: Format, M: TableMemory> Tree<'a, F, M> {
 
     /// Gives the tables below this one back.
     pub(crate) fn free_below(self, node: Node<'a>) {
+        // Tables of leaves have none below, and there are by far the most of them.
+        if node.level == 1 {
+            for slot in node.slots.0 {
+                if let Some(table) = self.format.next_table(read(slot), node.level) {
+                    self.memory.free(table, table_size::<F>());
+                }
+            }
+            return;
+        }
         self.each_child(node, |child| {
             self.free_below(child);
             self.memory.free(child.pa, table_size::<F>());

@@ -96,6 +96,7 @@ impl<F: Format> Unmapped<F> {
     }
 
     /// The invalidation is done: what remains are the tables, which walks in progress may still be in.
+    #[inline]
     pub fn flushed(self) -> DetachedTables<F> {
         self.tables
     }
@@ -126,7 +127,11 @@ impl<F: Format> DetachedTables<F> {
     /// Gives the tables back to `memory`, the one that they came from. Every walk that began before they were taken out must
     /// have ended; and since a former [`root`](crate::PageTable::root) can be among them, walks that begin later must
     /// begin at the current one.
+    #[inline]
     pub fn free<M: TableMemory>(self, memory: &M) {
+        if self.roots.is_empty() {
+            return;
+        }
         let tree = Tree {
             format: self.format,
             memory,

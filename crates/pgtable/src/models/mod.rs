@@ -3,6 +3,8 @@
 //! The code is that of the crate; only the format and the memory are small, so that there is an end to the orders. Walks go
 //! three levels deep where they shall take the short cut, else two.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod dirty;
 mod epoch;
 mod growing;
