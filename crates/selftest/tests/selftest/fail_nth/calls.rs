@@ -83,6 +83,7 @@ pub(super) fn calls() -> Vec<Call> {
         address_spaces(),
         page_tables(),
         guests(),
+        accesses(),
         test_commands(),
         vfio(),
     ]
@@ -276,7 +277,7 @@ fn guests() -> Vec<Call> {
 }
 
 /// A device asks for a page.
-fn fault(l: &Laboratory) {
+fn request_page(l: &Laboratory) -> Result<String> {
     let request = TriggerIopf {
         dev_id: l.faulting.idev.0,
         pasid: 0,
@@ -284,28 +285,15 @@ fn fault(l: &Laboratory) {
         perm: 1,
         addr: 0x1000,
     };
-    l.iommu().trigger_iopf(request).unwrap();
+    text(l.iommu().trigger_iopf(request))
 }
 
-fn test_commands() -> Vec<Call> {
+fn fault(l: &Laboratory) {
+    request_page(l).unwrap();
+}
+
+fn accesses() -> Vec<Call> {
     vec![
-        Call::new("MOCK_DOMAIN", |l| text(l.iommu().mock_domain(l.ioas))),
-        Call::new("MOCK_DOMAIN_FLAGS", |l| {
-            text(l.iommu().mock_domain_flags(l.empty, PASIDS))
-        }),
-        Call::new("MOCK_DOMAIN_REPLACE by an IOAS", |l| {
-            text(l.iommu().mock_domain_replace(l.lonely.stdev, l.ioas))
-        })
-        .done_before_the_reply(),
-        Call::new("MOCK_DOMAIN_REPLACE by a page table", |l| {
-            text(l.iommu().mock_domain_replace(l.device.stdev, l.dirty))
-        })
-        .done_before_the_reply(),
-        Call::new("ADD_RESERVED", |l| {
-            let at = add(APERTURE, 128 * PAGE);
-            text(l.iommu().add_reserved(l.ioas, at, PAGE))
-        })
-        .done_before_the_reply(),
         Call::new("CREATE_ACCESS", |l| {
             text(l.iommu().create_access(l.ioas, AccessKind::Pins))
         }),
@@ -335,6 +323,28 @@ fn test_commands() -> Vec<Call> {
                     .access_write(l.copier, to, &[7; 16], CopyPath::Slow),
             )
         }),
+    ]
+}
+
+fn test_commands() -> Vec<Call> {
+    vec![
+        Call::new("MOCK_DOMAIN", |l| text(l.iommu().mock_domain(l.ioas))),
+        Call::new("MOCK_DOMAIN_FLAGS", |l| {
+            text(l.iommu().mock_domain_flags(l.empty, PASIDS))
+        }),
+        Call::new("MOCK_DOMAIN_REPLACE by an IOAS", |l| {
+            text(l.iommu().mock_domain_replace(l.lonely.stdev, l.ioas))
+        })
+        .done_before_the_reply(),
+        Call::new("MOCK_DOMAIN_REPLACE by a page table", |l| {
+            text(l.iommu().mock_domain_replace(l.device.stdev, l.dirty))
+        })
+        .done_before_the_reply(),
+        Call::new("ADD_RESERVED", |l| {
+            let at = add(APERTURE, 128 * PAGE);
+            text(l.iommu().add_reserved(l.ioas, at, PAGE))
+        })
+        .done_before_the_reply(),
         Call::new("PASID_ATTACH", |l| {
             let (device, to) = (l.device.stdev, l.pasids);
             text(l.iommu().pasid_attach(device, Pasid(3), to))
@@ -363,7 +373,7 @@ fn test_commands() -> Vec<Call> {
             text(l.iommu().dirty(l.dirty, dirtied))
         })
         .done_before_the_reply(),
-        Call::new("TRIGGER_IOPF", |l| fault_result(l)).done_before_the_reply(),
+        Call::new("TRIGGER_IOPF", request_page).done_before_the_reply(),
         Call::new("TRIGGER_VEVENT", |l| {
             text(l.iommu().trigger_vevent(l.guest.idev))
         })
@@ -404,17 +414,6 @@ fn test_commands() -> Vec<Call> {
 
 /// The descriptor of the first dma-buf.
 const BUF: i32 = 5;
-
-fn fault_result(l: &Laboratory) -> Result<String> {
-    let request = TriggerIopf {
-        dev_id: l.faulting.idev.0,
-        pasid: 0,
-        grpid: 1,
-        perm: 1,
-        addr: 0x1000,
-    };
-    text(l.iommu().trigger_iopf(request))
-}
 
 fn attach_pasid(l: &Laboratory) {
     l.iommu()

@@ -101,6 +101,7 @@ impl Laboratory {
             .unwrap();
         let copier = iommu.create_access(ioas, AccessKind::Copies).unwrap();
         Self {
+            world,
             ioas,
             other,
             empty,
@@ -119,7 +120,6 @@ impl Laboratory {
             access,
             copier,
             pin,
-            world,
         }
     }
 

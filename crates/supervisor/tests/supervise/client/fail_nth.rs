@@ -51,7 +51,10 @@ fn fail_nth(_: &[String]) {
     ];
     for (nth, outcome, left) in outcomes {
         // Wherever it is written, it is the whole number.
-        assert_eq!(pwrite(own, nth.as_bytes(), 7), Ok(nth.len() as i64));
+        assert_eq!(
+            pwrite(own, nth.as_bytes(), 7),
+            Ok(i64::try_from(nth.len()).expect("a short text"))
+        );
         assert_eq!(three_steps(device), outcome, "{nth}");
         assert_eq!(pread(own, 100, 0), Ok(left.as_bytes().to_vec()), "{nth}");
     }
