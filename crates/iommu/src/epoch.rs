@@ -84,7 +84,7 @@ impl Epochs {
                 // A fork loses the registration; a fence alone would then be too weak.
                 while membarrier(MembarrierCommand::PrivateExpedited).is_err() {
                     let _ = membarrier(MembarrierCommand::RegisterPrivateExpedited);
-                    std::thread::yield_now();
+                    yield_now();
                 }
             }
             Barrier::Fence => fence(Ordering::SeqCst),

@@ -37,7 +37,7 @@ use std::fmt;
 use swiommu_addr::Iova;
 
 use crate::Translated;
-use entry::{Entry, Page};
+use entry::{Entry, Page, Target};
 use sync::{AtomicU64, Mutex, Ordering};
 use table::Table;
 use writer::Writer;
@@ -109,17 +109,31 @@ impl Tlb {
     /// It may miss an entry while others are put in or taken out.
     #[inline]
     pub fn lookup(&self, tag: u64, iova: Iova) -> Option<Cached> {
-        let mut sizes = self.sizes.load(Ordering::Acquire);
+        let sizes = self.sizes.load(Ordering::Acquire);
+        if sizes == 0 {
+            return None;
+        }
+        let page = Page::of(iova, sizes.trailing_zeros());
+        let (page, target) = match self.table.find_at_once(tag, page) {
+            Some(target) => (page, target),
+            None => self.look_further(tag, iova, sizes)?,
+        };
+        let translated = Translated {
+            page: target.page(),
+            size: page.size(),
+            access: target.access(),
+        };
+        let marks = target.marks();
+        Some(Cached { translated, marks })
+    }
+
+    /// Looks in all places. Apart, so that what is found at once costs little.
+    #[inline(never)]
+    fn look_further(&self, tag: u64, iova: Iova, mut sizes: u64) -> Option<(Page, Target)> {
         while sizes != 0 {
             let page = Page::of(iova, sizes.trailing_zeros());
             if let Some(target) = self.table.find(tag, page) {
-                let translated = Translated {
-                    page: target.page(),
-                    size: page.size(),
-                    access: target.access(),
-                };
-                let marks = target.marks();
-                return Some(Cached { translated, marks });
+                return Some((page, target));
             }
             sizes &= sizes - 1;
         }

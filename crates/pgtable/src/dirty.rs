@@ -166,3 +166,6 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,12 @@
 //! second stands by, and takes over when the leader has spent a whole tick on one call. The old leader then stands by itself when it is
 //! done. While calls come in and are quick, the leader is alone and no thread is woken but it.
 
+#[cfg(all(loom, test))]
+mod models;
+mod sync;
+mod turn;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{io, mem};
@@ -15,14 +19,11 @@ use swiommu_abi::Errno;
 
 use crate::calls::Service;
 use crate::listener::{Notification, Received, Reply};
-use crate::long_calls::Call;
 use crate::panics;
+use turn::{Lead, Turn};
 
 /// How long a call may keep other calls waiting.
 const TICK: Duration = Duration::from_millis(1);
-
-/// After so many ticks without a call, nobody ticks any more.
-const QUIET_TICKS: u32 = 64;
 
 /// The most threads there are. More calls than that at once wait for each other.
 const THREADS: usize = 64;
@@ -39,13 +40,7 @@ pub(crate) struct Dispatchers {
 #[derive(Debug)]
 struct Shared {
     service: Arc<Service>,
-    /// Even while the leader waits for a call, odd while it serves one; it grows with every step, so that an unchanged odd value
-    /// means one and the same call. Whoever moves it from odd to even leads from then on.
-    turn: AtomicU64,
-    /// The notification of the call that the leader serves.
-    serving: AtomicU64,
-    /// Whether the one who stands by ticks.
-    ticking: AtomicBool,
+    turn: Turn,
     crew: Mutex<Crew>,
     /// Wakes the one who stands by, and those who are idle.
     changed: Condvar,
@@ -63,19 +58,18 @@ struct Crew {
 impl Dispatchers {
     /// Starts the leader and the one who stands by.
     pub(crate) fn start(service: Arc<Service>) -> io::Result<Self> {
+        let (turn, lead) = Turn::new();
         let dispatchers = Self {
             shared: Arc::new(Shared {
                 service,
-                turn: AtomicU64::new(0),
-                serving: AtomicU64::new(0),
-                ticking: AtomicBool::new(false),
+                turn,
                 crew: Mutex::default(),
                 changed: Condvar::new(),
             }),
         };
         let shared = &dispatchers.shared;
         let mut crew = shared.crew.lock();
-        shared.spawn(&mut crew, Role::Lead { turn: 0 })?;
+        shared.spawn(&mut crew, Role::Lead(lead))?;
         if let Err(error) = shared.spawn(&mut crew, Role::StandBy) {
             tracing::warn!(%error, "cannot start a second thread: calls may wait for a long one");
         }
@@ -120,7 +114,7 @@ impl Shared {
 
     fn work(self: Arc<Self>, mut role: Role) {
         while let Some(next) = match role {
-            Role::Lead { turn } => self.lead(turn),
+            Role::Lead(lead) => self.lead(lead),
             Role::StandBy => self.stand_by(),
         } {
             role = next;
@@ -130,29 +124,24 @@ impl Shared {
     }
 
     /// Receives and serves, until another thread leads or the filter has hung up.
-    fn lead(&self, mut turn: u64) -> Option<Role> {
+    fn lead(&self, mut lead: Lead) -> Option<Role> {
         loop {
-            match self.service.listener.receive(turn + 1) {
+            match self.service.listener.receive(lead.order()) {
                 Received::Call(notification) => {
-                    self.serving.store(notification.id, Ordering::Relaxed);
-                    self.turn.store(turn + 1, Ordering::SeqCst);
-                    if !self.ticking.load(Ordering::SeqCst) {
+                    let serving = self.turn.begin(lead, notification.id);
+                    if !self.turn.is_watched() {
                         self.start_ticking();
                     }
                     self.answer(&notification);
-                    let led = self.turn.compare_exchange(
-                        turn + 1,
-                        turn + 2,
-                        Ordering::SeqCst,
-                        Ordering::SeqCst,
-                    );
-                    if led.is_err() {
-                        // Whoever took over holds the lock until the call is known as a long one.
-                        drop(self.crew.lock());
-                        self.service.long_calls.end(turn + 1);
-                        return Some(Role::StandBy);
+                    match self.turn.end(serving) {
+                        Ok(next) => lead = next,
+                        Err(relieved) => {
+                            // Whoever took over holds the lock until the call is known as a long one.
+                            drop(self.crew.lock());
+                            self.service.long_calls.end(relieved.order);
+                            return Some(Role::StandBy);
+                        }
                     }
-                    turn += 2;
                 }
                 Received::Nothing => {}
                 Received::HungUp => {
@@ -173,7 +162,7 @@ impl Shared {
 
     fn start_ticking(&self) {
         let _crew = self.crew.lock();
-        self.ticking.store(true, Ordering::SeqCst);
+        self.turn.set_watched();
         self.changed.notify_all();
     }
 
@@ -184,61 +173,39 @@ impl Shared {
             return None;
         }
         crew.standing_by = true;
-        let turn = self.wait_for_long_call(&mut crew);
+        let lead = self.wait_for_long_call(&mut crew);
         crew.standing_by = false;
-        let turn = turn?;
+        let lead = lead?;
         if crew.running < THREADS
             && let Err(error) = self.spawn(&mut crew, Role::StandBy)
         {
             tracing::warn!(%error, "cannot start another thread: calls may wait for a long one");
         }
-        Some(Role::Lead { turn })
+        Some(Role::Lead(lead))
     }
 
-    /// The turn from which the calling thread leads; `None` when all is over.
-    fn wait_for_long_call(&self, crew: &mut MutexGuard<'_, Crew>) -> Option<u64> {
-        let mut seen = self.turn.load(Ordering::SeqCst);
-        let mut quiet_ticks = 0;
+    /// The lead, once the leader has spent a whole tick on one call; `None` when all is over.
+    fn wait_for_long_call(&self, crew: &mut MutexGuard<'_, Crew>) -> Option<Lead> {
+        let mut watch = self.turn.watch();
         while !crew.stopped {
-            if !self.ticking.load(Ordering::SeqCst) {
+            if !self.turn.is_watched() {
                 self.changed.wait(crew);
                 continue;
             }
             self.changed.wait_for(crew, TICK);
-            let turn = self.turn.load(Ordering::SeqCst);
-            if turn != seen {
-                seen = turn;
-                quiet_ticks = 0;
-            } else if turn % 2 == 1 {
-                let taken =
-                    self.turn
-                        .compare_exchange(turn, turn + 1, Ordering::SeqCst, Ordering::SeqCst);
-                if taken.is_ok() {
-                    self.service.long_calls.add(Call {
-                        id: self.serving.load(Ordering::Relaxed),
-                        order: turn,
-                    });
-                    return Some(turn + 1);
-                }
-            } else if quiet_ticks < QUIET_TICKS {
-                quiet_ticks += 1;
-            } else {
-                quiet_ticks = 0;
-                self.ticking.store(false, Ordering::SeqCst);
-                // A leader that saw us ticking until now has moved the turn before.
-                if self.turn.load(Ordering::SeqCst) != turn {
-                    self.ticking.store(true, Ordering::SeqCst);
-                }
+            if let Some((call, lead)) = self.turn.tick(&mut watch) {
+                self.service.long_calls.add(call);
+                return Some(lead);
             }
         }
         None
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Role {
-    /// Leads, from this turn on.
-    Lead { turn: u64 },
+    /// Receives calls.
+    Lead(Lead),
     /// Watches the leader.
     StandBy,
 }

@@ -1,5 +1,7 @@
 //! Readers beside synchronizers, explored by loom in every order: `.ci/loom` runs it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::{Arc, Mutex, OnceLock};
 
 use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -12,7 +12,7 @@ pub(super) use {
     std::thread::yield_now,
 };
 
-/// Loom's, which cannot be poisoned here: no model goes on after a panic.
+/// Loom's, with the face of the other.
 #[cfg(all(loom, test))]
 #[derive(Debug, Default)]
 pub(super) struct Mutex<T>(loom::sync::Mutex<T>);
@@ -20,6 +20,6 @@ pub(super) struct Mutex<T>(loom::sync::Mutex<T>);
 #[cfg(all(loom, test))]
 impl<T> Mutex<T> {
     pub(super) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-        self.0.lock().unwrap()
+        self.0.lock().expect("no model goes on after a panic")
     }
 }

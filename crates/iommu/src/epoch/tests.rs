@@ -12,7 +12,7 @@ fn synchronize_waits_for_a_guard_that_existed() {
         let guard = reader.enter();
         inside.0.send(()).unwrap();
         for _ in 0..1000 {
-            std::thread::yield_now();
+            yield_now();
         }
         at_exit.store(true, Ordering::Relaxed);
         drop(guard);

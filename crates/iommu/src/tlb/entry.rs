@@ -1,5 +1,7 @@
 //! One cached translation, in three words.
 
+use std::num::NonZeroU64;
+
 use swiommu_addr::{Address, Iova, IovaRange, Pa, PageSize};
 use swiommu_pgtable::Access;
 
@@ -42,24 +44,35 @@ impl Marks {
     }
 }
 
-/// Which IOVAs an entry is for: the first one, and below 4 KiB the exponent of the page's size.
+/// Which IOVAs an entry is for: the first one, and below 4 KiB the exponent of the page's size in bits 1 to 6. Bit 0 is set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Page(pub(super) u64);
+pub(super) struct Page(NonZeroU64);
 
 impl Page {
     /// The page of `2^log2` bytes that `iova` lies in.
     #[inline]
     pub(super) fn of(iova: Iova, log2: u32) -> Self {
-        Self((iova.get() & (u64::MAX << log2)) | u64::from(log2))
+        let first = iova.get() & (u64::MAX << log2);
+        Self(NonZeroU64::MIN | u64::from(log2) << 1 | first)
+    }
+
+    /// The page of a word, if it is one.
+    pub(super) fn from_word(word: u64) -> Option<Self> {
+        NonZeroU64::new(word).map(Self)
+    }
+
+    #[inline]
+    pub(super) fn word(self) -> u64 {
+        self.0.get()
     }
 
     #[inline]
     pub(super) fn size(self) -> PageSize {
-        PageSize::from_log2(bits(self.0))
+        PageSize::from_log2(bits(self.word() >> 1))
     }
 
     pub(super) fn range(self) -> IovaRange {
-        let first = Iova::new(self.0).align_down(SMALLEST);
+        let first = Iova::new(self.word()).align_down(SMALLEST);
         IovaRange::from_len(first, 1)
             .map_or_else(IovaRange::full, |byte| byte.align_out(self.size()))
     }

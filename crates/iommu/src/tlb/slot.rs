@@ -3,7 +3,7 @@
 use super::entry::{Entry, Page, Target};
 use super::sync::{AtomicU64, Ordering, fence};
 
-/// The page of a slot without an entry. No page is: each holds its exponent.
+/// The page of a slot without an entry.
 const EMPTY: u64 = 0;
 
 /// The place of one entry. Many read it, and one at a time writes it, under the lock of its TLB.
@@ -35,7 +35,9 @@ impl Slot {
     #[inline]
     pub(super) fn find(&self, tag: u64, page: Page) -> Option<Target> {
         let version = self.version.load(Ordering::Acquire);
-        if self.page.load(Ordering::Acquire) != page.0 || self.tag.load(Ordering::Relaxed) != tag {
+        if self.page.load(Ordering::Acquire) != page.word()
+            || self.tag.load(Ordering::Relaxed) != tag
+        {
             return None;
         }
         let target = self.target.load(Ordering::Relaxed);
@@ -51,7 +53,7 @@ impl Slot {
         fence(Ordering::Release);
         self.tag.store(entry.tag, Ordering::Relaxed);
         self.target.store(entry.target.0, Ordering::Relaxed);
-        self.page.store(entry.page.0, Ordering::Release);
+        self.page.store(entry.page.word(), Ordering::Release);
     }
 
     /// Lets the entry that is here lead elsewhere.
@@ -66,10 +68,10 @@ impl Slot {
 
     /// The entry that is here.
     pub(super) fn entry(&self) -> Option<Entry> {
-        let page = self.page.load(Ordering::Relaxed);
-        (page != EMPTY).then(|| Entry {
+        let page = Page::from_word(self.page.load(Ordering::Relaxed))?;
+        Some(Entry {
             tag: self.tag.load(Ordering::Relaxed),
-            page: Page(page),
+            page,
             target: Target(self.target.load(Ordering::Relaxed)),
         })
     }

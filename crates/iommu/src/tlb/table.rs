@@ -1,18 +1,21 @@
 //! Where the slots are: a hash table that is read without a lock while it grows.
 //!
-//! Each entry may be in one of two buckets, of two slots each; who looks for it looks in both and nowhere else. Slots never
-//! move: to grow, chunks of them are added, and the entries are put in anew. Readers that are still looking by the old count
+//! Each entry may be in one of three buckets, of two slots each; who looks for it looks there and nowhere else. Most are in the first. Slots never
+//! move: to grow, chunks of them are added, and the entries move to where they are looked for then. Readers that are still looking by the old count
 //! find nothing, which a cache may always say, or what they look for, because a slot is compared in full.
 //!
 //! A chunk stays until the table is dropped, so a reader needs neither a lock nor a count.
 
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::entry::{Page, Target};
+use super::entry::{Entry, Page, Target};
 use super::slot::Slot;
 
-const WAYS: usize = 2;
+/// Slots of a bucket, and buckets that an entry may be in.
+pub(super) const WAYS: usize = 2;
+pub(super) const PLACES: usize = 3;
 
 const BUCKETS_LOG2: u32 = if cfg!(all(loom, test)) { 0 } else { 6 };
 const BUCKETS: usize = 1 << BUCKETS_LOG2;
@@ -58,14 +61,14 @@ struct Hash(u64);
 impl Hash {
     #[inline]
     fn of(tag: u64, page: Page) -> Self {
-        let tag = tag.wrapping_mul(TAGS);
-        Self((tag ^ page.0).wrapping_mul(PAGES))
+        Self((spread(tag) ^ page.word()).wrapping_mul(PAGES))
     }
 
-    /// For the second bucket.
-    #[inline]
-    fn other(self) -> Self {
-        Self((self.0 ^ self.0 >> 32).wrapping_mul(OTHERS))
+    /// For the other buckets. The first one is as regular as addresses are: good for pages in a row, and bad for some patterns. These
+    /// are not.
+    fn others(self) -> [Self; PLACES - 1] {
+        let other = (self.0 ^ self.0 >> 32).wrapping_mul(OTHERS);
+        [Self(other), Self(other.rotate_left(32))]
     }
 
     #[inline]
@@ -75,6 +78,13 @@ impl Hash {
         let bucket = rest.unbounded_shr(u64::BITS - BUCKETS_LOG2);
         Some(&chunks.get(index(chunk))?[index(bucket)])
     }
+}
+
+/// A number for a tag whose bits all depend on it, whichever bits tags differ in.
+#[inline]
+fn spread(tag: u64) -> u64 {
+    let (low, high) = tag.carrying_mul(TAGS, 0);
+    low ^ high
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "it is less than a length")]
@@ -92,28 +102,42 @@ impl Table {
         }
     }
 
-    /// Where the entry of this tag and page leads, if it is here.
+    /// Where the entry of this tag and page leads, if it is in the first of its buckets, where most are.
     #[inline]
-    pub(super) fn find(&self, tag: u64, page: Page) -> Option<Target> {
-        let chunks = self.chunks();
-        let hash = Hash::of(tag, page);
-        match hash.bucket(chunks)?.find(tag, page) {
-            None => hash.other().bucket(chunks)?.find(tag, page),
-            found => found,
-        }
+    pub(super) fn find_at_once(&self, tag: u64, page: Page) -> Option<Target> {
+        let bucket = Hash::of(tag, page).bucket(self.chunks());
+        bucket?.find(tag, page)
     }
 
-    /// The two buckets that an entry may be in.
-    pub(super) fn buckets(&self, tag: u64, page: Page) -> Option<[&[Slot; WAYS]; 2]> {
+    /// Where the entry of this tag and page leads.
+    pub(super) fn find(&self, tag: u64, page: Page) -> Option<Target> {
+        let mut buckets = self.buckets(tag, page)?.into_iter().flatten();
+        buckets.find_map(|slot| slot.find(tag, page))
+    }
+
+    /// The buckets that an entry may be in.
+    pub(super) fn buckets(&self, tag: u64, page: Page) -> Option<[&[Slot; WAYS]; PLACES]> {
         let chunks = self.chunks();
-        let hash = Hash::of(tag, page);
-        Some([&hash.bucket(chunks)?.0, &hash.other().bucket(chunks)?.0])
+        let first = Hash::of(tag, page);
+        let [second, third] = first.others();
+        let slots = |hash: Hash| Some(&hash.bucket(chunks)?.0);
+        Some([slots(first)?, slots(second)?, slots(third)?])
     }
 
     /// The slot that has the entry of this tag and page.
     pub(super) fn slot(&self, tag: u64, page: Page) -> Option<&Slot> {
         let mut slots = self.buckets(tag, page)?.into_iter().flatten();
         slots.find(|slot| slot.find(tag, page).is_some())
+    }
+
+    /// Whether the entry is looked for in this slot.
+    pub(super) fn is_place_of(&self, slot: &Slot, entry: &Entry) -> bool {
+        let mut places = self
+            .buckets(entry.tag, entry.page)
+            .into_iter()
+            .flatten()
+            .flatten();
+        places.any(|place| ptr::eq(place, slot))
     }
 
     /// All slots.
@@ -142,7 +166,7 @@ impl Table {
         pointers + self.chunks().len() * (size_of::<Chunk>() + size_of::<Bucket>())
     }
 
-    /// Adds a quarter of the slots, at least a chunk. Entries may not be where they are looked for until they are put in anew.
+    /// Adds a quarter of the slots, at least a chunk. Until they are moved, entries may not be where they are looked for.
     /// Returns `false` when the table cannot grow further. For the writer only.
     pub(super) fn grow(&self) -> bool {
         let old = self.chunks();
@@ -172,20 +196,25 @@ impl Table {
     }
 }
 
-/// A tag whose entry of this IOVA has the two places that all such entries have, in a table of up to 2^16 buckets.
+/// A tag and an IOVA whose entry has all its places where all such entries have them, in a table of up to 2^11 buckets.
 #[cfg(test)]
-pub(super) fn colliding_tag(iova: swiommu_addr::Iova, seed: &mut u64) -> u64 {
+pub(super) fn colliding(seed: &mut u64) -> (u64, swiommu_addr::Iova) {
     let inverse = |odd: u64| {
         (0..6).fold(odd, |inverse, _| {
             inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)))
         })
     };
-    loop {
+    let first = loop {
         *seed += 1;
-        let hash = Hash(*seed);
-        if hash.other().0 >> 48 == 0 {
-            let page = Page::of(iova, 12);
-            return (hash.0.wrapping_mul(inverse(PAGES)) ^ page.0).wrapping_mul(inverse(TAGS));
+        let mixed = (*seed | *seed << 32).wrapping_mul(inverse(OTHERS));
+        let first = mixed ^ mixed >> 32;
+        if first >> 53 == 0 {
+            break first;
         }
-    }
+    };
+    let combined = first.wrapping_mul(inverse(PAGES));
+    let pages = (0..).map(|tag| (tag, swiommu_addr::Iova::new(combined ^ spread(tag))));
+    let mut pages = pages.map(|(tag, page)| (tag, page, Page::of(page, 12)));
+    let found = pages.find(|(_, word, page)| word.get() == page.word());
+    found.map(|(tag, iova, _)| (tag, iova)).unwrap()
 }

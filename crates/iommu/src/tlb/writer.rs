@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::{mem, ptr};
 
 use swiommu_addr::{Iova, IovaRange, PageSize, PageSizes};
 
 use super::entry::{Entry, Page};
 use super::history::History;
 use super::slot::Slot;
-use super::table::Table;
+use super::table::{PLACES, Table, WAYS};
 use super::{Counters, Scope, TagMatch};
 
-/// How often an entry may push another one to its other bucket, before the table grows.
+/// How often an entry may push another one to another bucket, before the table grows.
 const PUSHES: usize = 256;
 
 /// A table of so many slots does not grow while it has few entries. If they find no place then, somebody chose them to have the
@@ -96,36 +97,49 @@ impl Writer {
                 self.counters.evicted += homeless.len() as u64;
                 return;
             }
-            let entries = table.slots().filter_map(|slot| {
-                let entry = slot.entry();
-                slot.remove();
-                entry
-            });
-            homeless.extend(entries);
-            homeless = homeless
-                .into_iter()
-                .filter_map(|entry| self.push(table, entry))
-                .collect();
+            let waiting = mem::take(&mut homeless);
+            for slot in table.slots() {
+                if let Some(entry) = slot.entry()
+                    && !table.is_place_of(slot, &entry)
+                {
+                    slot.remove();
+                    homeless.extend(self.push(table, entry));
+                }
+            }
+            homeless.extend(
+                waiting
+                    .into_iter()
+                    .filter_map(|entry| self.push(table, entry)),
+            );
         }
     }
 
-    /// Puts an entry in one of its buckets, the one that it takes the place of in its other bucket, and so on. Returns what has no
+    /// Puts an entry in one of its buckets, the one that it takes the place of in another of its own, and so on. Returns what has no
     /// place in the end.
     fn push(&mut self, table: &Table, mut entry: Entry) -> Option<Entry> {
-        for _ in 0..PUSHES {
+        for push in 0..PUSHES {
             let Some(buckets) = table.buckets(entry.tag, entry.page) else {
                 break;
             };
+            let is_free = |slot: &&Slot| slot.entry().is_none();
+            let is_guest = |slot: &&Slot| {
+                let other = slot.entry();
+                let home = other.and_then(|other| table.buckets(other.tag, other.page));
+                home.is_some_and(|home| !ptr::eq(home[0], buckets[0]))
+            };
             let mut slots = buckets.into_iter().flatten();
-            if let Some(free) = slots.find(|slot| slot.entry().is_none()) {
-                free.put(&entry);
-                return None;
+            let mut place = buckets[0].iter().find(is_free);
+            if place.is_none() && push == 0 {
+                // Who looks for an entry looks in its first bucket first, so one for which this is another gives way.
+                place = buckets[0].iter().find(is_guest);
             }
-            let random = self.random();
-            let slot = &buckets[random % 2][random / 2 % 2];
-            let pushed = slot.entry()?;
+            let slot = place.or_else(|| slots.find(is_free)).unwrap_or_else(|| {
+                let random = self.random();
+                &buckets[random % PLACES][random / PLACES % WAYS]
+            });
+            let pushed = slot.entry();
             slot.put(&entry);
-            entry = pushed;
+            entry = pushed?;
         }
         Some(entry)
     }

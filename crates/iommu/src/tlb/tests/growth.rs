@@ -30,21 +30,36 @@ fn all_entries_of_a_table_that_grows_are_found() {
     assert_eq!(tlb.counters().invalidated, 100_000);
 }
 
-/// Addresses that differ in a few bits somewhere, and tags likewise.
+/// Tags and addresses, and addresses among themselves, in regular grids.
 #[test]
-fn no_pattern_of_addresses_or_tags_makes_entries_collide() {
-    for shift in (0..40).step_by(4) {
-        for tag_shift in [0, 16, 32, 52] {
-            let tlb = legal_maximum();
-            for n in 0..2000_u64 {
-                insert(&tlb, (n % 40) << tag_shift, (n / 40) << shift, n);
+fn no_pattern_makes_entries_collide() {
+    let check = |pattern: &str, place: &dyn Fn(u64) -> (u64, u64)| {
+        let tlb = legal_maximum();
+        for n in 0..3000 {
+            let (tag, page) = place(n);
+            insert(&tlb, tag, page, n);
+        }
+        assert_eq!(
+            (tlb.entries(), tlb.counters().evicted),
+            (3000, 0),
+            "{pattern}"
+        );
+        let allocated = tlb.allocated();
+        assert!(allocated <= 3000 * 64, "{pattern}: {allocated} bytes");
+    };
+    for width in [8, 40, 256] {
+        for shift in (0..28).step_by(3) {
+            // So many rows and columns that no place is named twice.
+            let row = |n: u64| (n / width) << shift.max(width.ilog2() + 1);
+            check(&format!("pages {width} {shift}"), &|n| {
+                (5, row(n) + n % width)
+            });
+            for tag_shift in [0, 4, 16, 20, 32, 40, 52] {
+                let pattern = format!("tags {width} {shift} {tag_shift}");
+                check(&pattern, &|n| {
+                    ((n % width) << tag_shift, (n / width) << shift)
+                });
             }
-            assert_eq!((tlb.entries(), tlb.counters().evicted), (2000, 0));
-            assert!(
-                tlb.allocated() <= 2000 * 64,
-                "shifts {shift} and {tag_shift}: {} bytes",
-                tlb.allocated()
-            );
         }
     }
 }
@@ -53,17 +68,14 @@ fn no_pattern_of_addresses_or_tags_makes_entries_collide() {
 #[test]
 fn entries_with_few_places_do_not_make_the_table_grow_without_end() {
     let tlb = legal_maximum();
-    let mut seed = 0_u64;
-    for page in 0..500 {
-        insert(
-            &tlb,
-            table::colliding_tag(iova(page), &mut seed),
-            page,
-            page,
-        );
+    let mut seed = 0;
+    for _ in 0..200 {
+        let (tag, iova) = table::colliding(&mut seed);
+        let to = leads_to(1, PAGE);
+        tlb.begin_walk().insert(tag, iova, &to, Marks::NONE);
     }
     let many = tlb.entries();
-    assert!(many < 500 && tlb.counters().evicted as usize == 500 - many);
+    assert!(many < 200 && tlb.counters().evicted == 200 - many as u64);
     assert!(tlb.allocated() < 1 << 20, "{}", tlb.allocated());
     for page in 500..600 {
         insert(&tlb, 1, page, page);
