@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,6 +83,7 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
         client: &first.client,
         program: &config.program,
         outcome: None,
+        early: Vec::new(),
     }
     .go_on();
     drop(tree);
@@ -153,6 +155,8 @@ struct Supervision<'a> {
     client: &'a OwnedFd,
     program: &'a OsString,
     outcome: Option<Outcome>,
+    /// Signals that came after the first process had ended, and before we were told how.
+    early: Vec<Arrived>,
 }
 
 impl Supervision<'_> {
@@ -183,7 +187,9 @@ impl Supervision<'_> {
             }
             if signals {
                 while let Some(arrived) = self.signals.next() {
-                    if !self.pass_on(arrived) {
+                    if self.outcome.is_none() && self.first_has_ended() {
+                        self.early.push(arrived);
+                    } else if !self.pass_on(arrived) {
                         return self.outcome.ok_or(Error::GuardianDied);
                     }
                 }
@@ -192,6 +198,10 @@ impl Supervision<'_> {
                 match self.tree.receive()? {
                     Some(Message::Ended { status }) => {
                         self.outcome = Some(Outcome::from_wait_status(status));
+                        let early = mem::take(&mut self.early);
+                        if early.into_iter().any(|arrived| !self.pass_on(arrived)) {
+                            return self.outcome.ok_or(Error::GuardianDied);
+                        }
                     }
                     Some(Message::Stopped { signal }) => stop_too(signal),
                     Some(Message::Failed { stage, errno }) => {
@@ -202,6 +212,13 @@ impl Supervision<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the first process is no more than a status that somebody has to ask for: it takes signals, and does nothing about them.
+    fn first_has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(self.client, PollFlags::IN)];
+        let now = timespec(Duration::ZERO);
+        poll(&mut ended, Some(&now)).is_ok_and(|ended| ended > 0)
     }
 
     /// The guardian is gone: because nothing is left to guard, or because it was killed.
