@@ -17,6 +17,7 @@ mod plot;
 mod random;
 mod rounds;
 mod table;
+mod translate;
 
 use std::fs;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ enum Table {
     /// What `pgtable --instructions` counts.
     #[command(hide = true)]
     PgtableCounted,
+    /// Translation: what the IOTLB has.
+    Translate,
     /// System calls and mappings: trapped, continued, untrapped; in process; resident memory; memory per area.
     Ioctl,
     /// A client of the table `ioctl`.
@@ -70,6 +73,7 @@ fn main() -> anyhow::Result<ExitCode> {
         } => print!("{}", pgtable::count_instructions()?),
         Table::Pgtable { .. } => print!("{}", pgtable::run()?),
         Table::PgtableCounted => pgtable::counted()?,
+        Table::Translate => print!("{}", translate::run()?),
         Table::Ioctl => print!("{}", ioctl::run()?),
         Table::IoctlClient { under } => return ioctl::client(under),
     }

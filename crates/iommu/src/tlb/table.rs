@@ -1,8 +1,9 @@
 //! Where the slots are: a hash table that is read without a lock while it grows.
 //!
-//! Each entry may be in one of three buckets, of two slots each; who looks for it looks there and nowhere else. Most are in the first. Slots never
-//! move: to grow, chunks of them are added, and the entries move to where they are looked for then. Readers that are still looking by the old count
-//! find nothing, which a cache may always say, or what they look for, because a slot is compared in full.
+//! Each entry may be in one of three buckets, of two slots each; who looks for it looks there and nowhere else. Most are in the
+//! first. Slots never move: to grow, chunks of them are added, and the entries move to where they are looked for then. Readers
+//! that are still looking by the old count find nothing, which a cache may always say, or what they look for, because a slot is
+//! compared in full.
 //!
 //! A chunk stays until the table is dropped, so a reader needs neither a lock nor a count.
 
@@ -130,18 +131,14 @@ impl Table {
         slots.find(|slot| slot.find(tag, page).is_some())
     }
 
-    /// Whether the entry is looked for in this slot.
-    pub(super) fn is_place_of(&self, slot: &Slot, entry: &Entry) -> bool {
-        let mut places = self
-            .buckets(entry.tag, entry.page)
-            .into_iter()
-            .flatten()
-            .flatten();
-        places.any(|place| ptr::eq(place, slot))
+    /// Whether the entry is first looked for in this slot's bucket.
+    pub(super) fn is_home_of(&self, slot: &Slot, entry: &Entry) -> bool {
+        let buckets = self.buckets(entry.tag, entry.page);
+        buckets.is_some_and(|[first, ..]| first.iter().any(|place| ptr::eq(place, slot)))
     }
 
-    /// All slots.
-    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+    /// All slots. The first bucket of an entry comes later in it when the table has grown.
+    pub(super) fn slots(&self) -> impl DoubleEndedIterator<Item = &Slot> {
         let buckets = self.chunks().iter().flat_map(|chunk| chunk.iter());
         buckets.flat_map(|bucket| &bucket.0)
     }

@@ -1,8 +1,8 @@
 //! What changes a TLB: one thread at a time.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::ops::RangeInclusive;
-use std::{mem, ptr};
 
 use swiommu_addr::{Iova, IovaRange, PageSize, PageSizes};
 
@@ -98,9 +98,10 @@ impl Writer {
                 return;
             }
             let waiting = mem::take(&mut homeless);
-            for slot in table.slots() {
+            // From the end, where places are free: what moves, moves up.
+            for slot in table.slots().rev() {
                 if let Some(entry) = slot.entry()
-                    && !table.is_place_of(slot, &entry)
+                    && !table.is_home_of(slot, &entry)
                 {
                     slot.remove();
                     homeless.extend(self.push(table, entry));
@@ -124,8 +125,7 @@ impl Writer {
             let is_free = |slot: &&Slot| slot.entry().is_none();
             let is_guest = |slot: &&Slot| {
                 let other = slot.entry();
-                let home = other.and_then(|other| table.buckets(other.tag, other.page));
-                home.is_some_and(|home| !ptr::eq(home[0], buckets[0]))
+                other.is_some_and(|other| !table.is_home_of(slot, &other))
             };
             let mut slots = buckets.into_iter().flatten();
             let mut place = buckets[0].iter().find(is_free);

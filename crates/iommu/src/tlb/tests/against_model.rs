@@ -112,6 +112,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn finds_what_a_list_finds(steps in prop::collection::vec(step(), 1..120)) {
         let caches = [legal_maximum(), small(1), small(7), Tlb::new(Retention::Off)];

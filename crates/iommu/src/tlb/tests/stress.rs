@@ -2,24 +2,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::*;
-use crate::Epochs;
+use crate::{Epochs, Reader};
 
 const PAGES: u64 = 32;
-const TABLE: usize = 32;
-const ROUNDS: u64 = 2000;
+/// A number for each page.
+type Numbers = [AtomicU64; 32];
+const ROUNDS: u64 = 5000;
 const TAG: u64 = 5;
 
-/// A page table of one level whose leaves hold how often they were changed.
-struct Table {
-    leaves: [AtomicU64; TABLE],
-    /// From which state on memory is not used by another.
-    valid_from: [AtomicU64; TABLE],
+/// A page table of one level whose leaves hold how often they were changed, and those who use it.
+struct World {
+    tlb: Tlb,
+    leaves: Numbers,
+    /// From which state of a leaf on its memory is not used by another.
+    valid_from: Numbers,
+    hits: AtomicU64,
+    /// Results that no device may have had.
+    wrong: AtomicU64,
     done: AtomicBool,
 }
 
-/// A page's place in a table.
-fn index(page: u64) -> usize {
-    usize::try_from(page).unwrap()
+fn of(numbers: &Numbers, page: u64) -> &AtomicU64 {
+    &numbers[usize::try_from(page).unwrap()]
 }
 
 /// The page that a leaf in some state leads to: that of no other leaf.
@@ -27,89 +31,117 @@ fn memory(page: u64, state: u64) -> u64 {
     page << 20 | state
 }
 
-/// Four devices look up and use what they find, or walk and cache it; another walks all the time, and its entries make the
-/// cache grow; software changes leaves and uses the memory behind the old ones as soon as it may.
-#[test]
-fn nobody_uses_a_page_after_its_invalidation() {
-    let tlb = legal_maximum();
-    let epochs = Epochs::new();
-    let table = Table {
-        leaves: [const { AtomicU64::new(0) }; TABLE],
-        valid_from: [const { AtomicU64::new(0) }; TABLE],
-        done: AtomicBool::new(false),
-    };
-    let hits = AtomicU64::new(0);
-    let walk = |page: u64| {
-        let walk = tlb.begin_walk();
-        let state = table.leaves[index(page)].load(Ordering::Relaxed);
+/// Gives the others a chance, now and then.
+fn dawdle(count: u64) {
+    if count.is_multiple_of(8) {
+        thread::yield_now();
+    }
+}
+
+impl World {
+    fn walk(&self, page: u64, count: u64) {
+        let walk = self.tlb.begin_walk();
+        let state = of(&self.leaves, page).load(Ordering::Relaxed);
+        dawdle(count);
         let to = leads_to(memory(page, state), PAGE);
         walk.insert(TAG, iova(page), &to, Marks::NONE);
+    }
+
+    /// Looks up pages and uses them.
+    fn device(&self, mut reader: Reader, first: u64) {
+        let mut page = first;
+        for count in first.. {
+            if self.done.load(Ordering::Relaxed) {
+                return;
+            }
+            page = (page * 5 + 1) % PAGES;
+            let guard = reader.enter();
+            if let Some(to) = found(&self.tlb, TAG, page) {
+                let state = to & 0xf_ffff;
+                dawdle(count / 4);
+                let valid_from = of(&self.valid_from, page).load(Ordering::Relaxed);
+                if to != memory(page, state) || state < valid_from {
+                    self.wrong.fetch_add(1, Ordering::Relaxed);
+                }
+                self.hits.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.walk(page, count);
+            }
+            drop(guard);
+            // Where processors are few, better here than under the guard.
+            dawdle(count);
+        }
+    }
+
+    /// Walks all the time. Entries of others make the cache grow.
+    fn walker(&self, mut reader: Reader) {
+        for count in 0.. {
+            if self.done.load(Ordering::Relaxed) {
+                return;
+            }
+            let guard = reader.enter();
+            self.walk(count % PAGES, count / PAGES);
+            insert(&self.tlb, 1000 + count % 8, count % 4096, count);
+            drop(guard);
+            dawdle(count);
+        }
+    }
+
+    /// Changes a leaf, and uses the memory behind the old one as soon as it may.
+    fn change(&self, epochs: &Epochs, round: u64) {
+        let page = round * 7 % PAGES;
+        let state = of(&self.leaves, page).fetch_add(1, Ordering::Relaxed) + 1;
+        let tag = Scope::tags(TagMatch::exact(TAG));
+        let covered = match round % 4 {
+            0 => tag,
+            1 => Scope::ALL.within(pages(page, 1)),
+            _ => tag.within(pages(page, 1)),
+        };
+        self.tlb.invalidate(&covered);
+        epochs.synchronize();
+        of(&self.valid_from, page).store(state, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn nobody_uses_a_page_after_its_invalidation() {
+    let world = World {
+        tlb: legal_maximum(),
+        leaves: Numbers::default(),
+        valid_from: Numbers::default(),
+        hits: AtomicU64::new(0),
+        wrong: AtomicU64::new(0),
+        done: AtomicBool::new(false),
     };
+    let (world, epochs) = (&world, Epochs::new());
     thread::scope(|scope| {
         for device in 0..4 {
-            let mut reader = epochs.reader(format!("device {device}"));
-            let (tlb, table, hits, walk) = (&tlb, &table, &hits, &walk);
-            scope.spawn(move || {
-                let mut page = device;
-                while !table.done.load(Ordering::Relaxed) {
-                    page = (page * 5 + 1) % PAGES;
-                    let guard = reader.enter();
-                    match found(tlb, TAG, page) {
-                        None => walk(page),
-                        Some(to) => {
-                            let state = to & 0xf_ffff;
-                            assert_eq!(to, memory(page, state), "another page's memory");
-                            let valid = table.valid_from[index(page)].load(Ordering::Relaxed);
-                            assert!(
-                                state >= valid,
-                                "page {page}: {state} is stale, {valid} is not"
-                            );
-                            hits.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                    drop(guard);
-                    if page == 0 {
-                        // Where processors are few, better here than under the guard.
-                        thread::yield_now();
-                    }
-                }
-            });
+            let reader = epochs.reader(format!("device {device}"));
+            scope.spawn(move || world.device(reader, device));
         }
-        let mut walker = epochs.reader("walker");
-        let (tlb, table, walk) = (&tlb, &table, &walk);
-        scope.spawn(move || {
-            let mut n = 0;
-            while !table.done.load(Ordering::Relaxed) {
-                let guard = walker.enter();
-                walk(n % PAGES);
-                insert(tlb, 1000 + n % 8, n % 4096, n);
-                n += 1;
-                drop(guard);
-                if n % 16 == 0 {
-                    thread::yield_now();
-                }
-            }
-        });
+        let reader = epochs.reader("walker");
+        scope.spawn(move || world.walker(reader));
         for round in 0..ROUNDS {
-            let page = round * 7 % PAGES;
-            let state = table.leaves[index(page)].fetch_add(1, Ordering::Relaxed) + 1;
-            let covered = match round % 4 {
-                0 => Scope::tags(TagMatch::exact(TAG)),
-                1 => Scope::ALL.within(pages(page, 1)),
-                _ => Scope::tags(TagMatch::exact(TAG)).within(pages(page, 1)),
-            };
-            tlb.invalidate(&covered);
-            epochs.synchronize();
-            table.valid_from[index(page)].store(state, Ordering::Relaxed);
-            let is_ahead = |_: &u32| hits.load(Ordering::Relaxed) <= round;
-            (0..10_000_000)
-                .take_while(is_ahead)
+            // Each change comes between uses.
+            let enough = (round + 1) * 2 * PAGES;
+            let is_early = |_: &u32| world.hits.load(Ordering::Relaxed) < enough;
+            (0..1_000_000)
+                .take_while(is_early)
                 .for_each(|_| thread::yield_now());
+            world.change(&epochs, round);
+            if world.wrong.load(Ordering::Relaxed) != 0 {
+                break;
+            }
         }
-        table.done.store(true, Ordering::Relaxed);
+        world.done.store(true, Ordering::Relaxed);
     });
+    assert_eq!(
+        world.wrong.load(Ordering::Relaxed),
+        0,
+        "stale results, or mixtures"
+    );
     assert!(
-        hits.into_inner() >= ROUNDS,
-        "the devices found next to nothing"
+        world.hits.load(Ordering::Relaxed) >= ROUNDS,
+        "hardly anything was found"
     );
 }
