@@ -77,13 +77,13 @@ fn reply(mut stream: &UnixStream, contexts: &Contexts) -> io::Result<()> {
 }
 
 /// Asks a running swiommu for its objects.
-pub(crate) fn ask(pid: u32, format: &str) -> anyhow::Result<String> {
+pub(crate) fn ask(pid: u32, format: Format) -> anyhow::Result<String> {
     let mut stream = address(pid)
         .and_then(|address| UnixStream::connect_addr(&address))
         .with_context(|| format!("process {pid} is no running swiommu"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut drawing = String::new();
-    writeln!(stream, "{format}")
+    writeln!(stream, "{}", format.name())
         .and_then(|()| stream.read_to_string(&mut drawing))
         .with_context(|| format!("process {pid} does not answer"))?;
     Ok(drawing)

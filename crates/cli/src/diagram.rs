@@ -8,7 +8,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use swiommu_inspect::{Call, Format, Graph, Sink};
-use swiommu_iommufd::Node;
 use swiommu_machine::{Contexts, OpenContext};
 
 /// As many contexts are drawn, those with the most objects: more would not be looked at.
@@ -68,13 +67,11 @@ impl Sink for Fullest {
         for open in self.contexts.open() {
             let now = graph(&open);
             let mut graphs = self.graphs.lock();
-            let count = |nodes: &[Node]| nodes.len();
-            match graphs.get(&open.number) {
-                Some(fullest) if count(&fullest.nodes) > count(&now.nodes) => {}
-                _ if now.nodes.is_empty() => {}
-                _ => {
-                    graphs.insert(open.number, now);
-                }
+            let fuller = graphs
+                .get(&open.number)
+                .is_some_and(|fullest| fullest.nodes.len() > now.nodes.len());
+            if !fuller && !now.nodes.is_empty() {
+                graphs.insert(open.number, now);
             }
         }
     }

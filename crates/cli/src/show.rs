@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{Write, stdout};
 
 use anyhow::{Context as _, bail};
-use swiommu_inspect::Format;
 
 use crate::args::ShowOptions;
 use crate::control;
@@ -17,12 +16,7 @@ pub(crate) fn show(options: &ShowOptions) -> anyhow::Result<u8> {
         Some(pid) => supervisor_of(pid, &running)?,
         None => only(&running)?,
     };
-    let format = match options.format {
-        Format::Text => "txt",
-        Format::Dot => "dot",
-        Format::Svg => "svg",
-    };
-    let drawing = control::ask(pid, format)?;
+    let drawing = control::ask(pid, options.format)?;
     let text = if drawing.is_empty() {
         format!("process {pid}: no context is open\n")
     } else {

@@ -37,6 +37,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// Its name, which is also the extension of files in it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Dot => "dot",
+            Self::Svg => "svg",
+        }
+    }
+
     /// The format that a file name asks for by its extension.
     ///
     /// # Errors
@@ -65,12 +74,9 @@ impl FromStr for Format {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        match name {
-            "txt" => Ok(Self::Text),
-            "dot" => Ok(Self::Dot),
-            "svg" => Ok(Self::Svg),
-            _ => Err(UnknownFormat(name.to_owned())),
-        }
+        let all = [Self::Text, Self::Dot, Self::Svg];
+        let found = all.into_iter().find(|format| format.name() == name);
+        found.ok_or_else(|| UnknownFormat(name.to_owned()))
     }
 }
 

@@ -9,7 +9,6 @@ use swiommu_pgtable::Format;
 use swiommu_pgtable::fmt::{VtdSs, X86_64};
 
 use super::VtdNested;
-use super::spec::AddressWidth;
 use super::unit::{DRIVER, DomainNumber, Shared};
 use crate::{
     DirtyRead, DirtyTracking, DomainFeatures, DriverError, Mapping, PagingDomain, Scope,
@@ -62,19 +61,15 @@ pub struct VtdFirstStage {
 #[derive(Debug)]
 pub struct VtdSecondStage {
     pub(super) table: Table<VtdSs>,
-    pub(super) width: AddressWidth,
-    features: DomainFeatures,
     tracks_dirty: AtomicBool,
     /// The guests' first stages in front of it, which are cached together with it.
     nested: Mutex<Vec<Weak<VtdNested>>>,
 }
 
 impl VtdSecondStage {
-    pub(super) fn new(table: Table<VtdSs>, width: AddressWidth, features: DomainFeatures) -> Self {
+    pub(super) fn new(table: Table<VtdSs>) -> Self {
         Self {
             table,
-            width,
-            features,
             tracks_dirty: AtomicBool::new(false),
             nested: Mutex::default(),
         }
@@ -130,6 +125,10 @@ macro_rules! as_table {
             self.table.domain.aperture()
         }
 
+        fn features(&self) -> DomainFeatures {
+            self.table.domain.features()
+        }
+
         fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
             self.table.domain.map(mapping)
         }
@@ -142,10 +141,6 @@ macro_rules! as_table {
 
 impl PagingDomain for VtdFirstStage {
     as_table!();
-
-    fn features(&self) -> DomainFeatures {
-        self.table.domain.features()
-    }
 
     fn unmap(&self, range: IovaRange) {
         self.table.unmap(range, || ());
@@ -164,16 +159,12 @@ impl PagingDomain for VtdFirstStage {
 impl PagingDomain for VtdSecondStage {
     as_table!();
 
-    fn features(&self) -> DomainFeatures {
-        self.features
-    }
-
     fn unmap(&self, range: IovaRange) {
         self.table.unmap(range, || self.forget_nested());
     }
 
     fn set_dirty_tracking(&self, tracking: DirtyTracking) -> Result<(), DriverError> {
-        if !self.features.contains(DomainFeatures::DIRTY_TRACKING) {
+        if !self.features().contains(DomainFeatures::DIRTY_TRACKING) {
             return Err(DriverError::invalid(
                 "the page table was not allocated for dirty tracking",
             ));

@@ -60,10 +60,6 @@ impl VtdEndpoint {
         })
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
     /// Its requester ID.
     pub fn source(&self) -> SourceId {
         self.source
@@ -155,7 +151,7 @@ impl VtdEndpoint {
 fn stage_of(second: &VtdSecondStage) -> SecondStage {
     SecondStage {
         root: second.table.domain.table().root().table,
-        width: second.width,
+        width: second.table.shared.settings.width,
         accessed_dirty: second.tracks_dirty(),
     }
 }

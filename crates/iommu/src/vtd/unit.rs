@@ -17,7 +17,7 @@ use zerocopy::IntoBytes;
 use super::domain::{Table, of_domain};
 use super::nested::out_of_domains;
 use super::spec::{AddressWidth, Capability, ExtendedCapability};
-use super::{VtdEndpoint, VtdFirstStage, VtdNested, VtdSecondStage, VtdSettings};
+use super::{VtdFirstStage, VtdNested, VtdSecondStage, VtdSettings};
 use crate::{
     DomainFeatures, DriverError, Endpoint, Epochs, HwInfo, NestedDomain, NestedRequest,
     PagingDomain, PagingFlags, PagingRequest, TableDomain, Tables, Tlb, Unit,
@@ -137,8 +137,7 @@ impl VtdUnit {
     }
 
     fn second_stage(&self, flags: PagingFlags) -> Result<Arc<dyn PagingDomain>, DriverError> {
-        let width = self.shared.settings.width;
-        let format = match width {
+        let format = match self.shared.settings.width {
             AddressWidth::Bits39 => VtdSs::three_level(),
             AddressWidth::Bits48 => VtdSs::four_level(),
             AddressWidth::Bits57 => VtdSs::five_level(),
@@ -153,7 +152,7 @@ impl VtdUnit {
             features |= DomainFeatures::DIRTY_TRACKING;
         }
         let table = self.table(format, features)?;
-        Ok(Arc::new(VtdSecondStage::new(table, width, features)))
+        Ok(Arc::new(VtdSecondStage::new(table)))
     }
 }
 
@@ -256,12 +255,5 @@ impl Unit for VtdUnit {
         request.data.read(0, data.as_mut_bytes())?;
         let number = DomainNumber::allocate(&self.shared)?;
         Ok(VtdNested::new(&second, number, data))
-    }
-}
-
-impl VtdUnit {
-    /// Whether an endpoint is behind this unit.
-    pub fn has(&self, endpoint: &VtdEndpoint) -> bool {
-        Arc::ptr_eq(&self.shared, endpoint.shared())
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use swiommu_abi::Errno;
 use swiommu_addr::{Address, Hva};
 use swiommu_files::Caller;
-use swiommu_injection::{Step, step};
 use swiommu_iommu::{DriverError, UserData, UserDataMut};
+
+use crate::{Error, copy};
 
 /// Bytes of a type that the driver knows, in the caller's memory.
 pub(super) struct CallerData<'a> {
@@ -27,18 +27,22 @@ impl<'a> CallerData<'a> {
     }
 
     pub(super) fn read_at(&self, offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
-        step(Step::CopyIn)?;
-        let from = self.at.checked_add(offset as u64);
-        let read = from.and_then(|from| self.caller.space().read(from, into).ok());
-        read.ok_or_else(|| self.unreachable())
+        let read = self
+            .byte(offset)
+            .and_then(|from| copy::from_user(self.caller, from, into));
+        read.map_err(refusal)
     }
 
-    fn unreachable(&self) -> DriverError {
-        DriverError::new(
-            Errno::EFAULT,
-            format!("the data at {} cannot be accessed", self.at),
-        )
+    fn byte(&self, offset: usize) -> Result<Hva, Error> {
+        let byte = self.at.checked_add(offset as u64);
+        byte.ok_or(Error::CallerMemory(self.at))
     }
+}
+
+/// A failed copy, as a driver hands it on.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn refusal(error: Error) -> DriverError {
+    DriverError::new(error.errno(), error.to_string())
 }
 
 impl fmt::Debug for CallerData<'_> {
@@ -67,9 +71,9 @@ impl UserData for CallerData<'_> {
 
 impl UserDataMut for CallerData<'_> {
     fn write(&self, offset: usize, from: &[u8]) -> Result<(), DriverError> {
-        step(Step::CopyOut)?;
-        let to = self.at.checked_add(offset as u64);
-        let written = to.and_then(|to| self.caller.space().write(to, from).ok());
-        written.ok_or_else(|| self.unreachable())
+        let written = self
+            .byte(offset)
+            .and_then(|to| copy::to_user(self.caller, to, from));
+        written.map_err(refusal)
     }
 }

@@ -19,14 +19,14 @@
 
 use swiommu_addr::{Pa, PageSize, PageSizes};
 
-use crate::Malformed;
+use crate::{Access, Entry, HardwareUpdate, Leaf, Malformed, Prot};
 
 pub(super) const VALID: u64 = 1 << 0;
 /// A table, or a page in the lowest level; a block otherwise.
 pub(super) const TABLE_OR_PAGE: u64 = 1 << 1;
-pub(super) const SHAREABILITY_SHIFT: u8 = 8;
-pub(super) const OUTER_SHAREABLE: u64 = 2 << SHAREABILITY_SHIFT;
-pub(super) const INNER_SHAREABLE: u64 = 3 << SHAREABILITY_SHIFT;
+const SHAREABILITY_SHIFT: u8 = 8;
+const OUTER_SHAREABLE: u64 = 2 << SHAREABILITY_SHIFT;
+const INNER_SHAREABLE: u64 = 3 << SHAREABILITY_SHIFT;
 pub(super) const ACCESS_FLAG: u64 = 1 << 10;
 pub(super) const DIRTY_MODIFIER: u64 = 1 << 51;
 pub(super) const CONTIGUOUS: u64 = 1 << 52;
@@ -134,9 +134,15 @@ impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
         4 - self.levels.cast_signed()
     }
 
-    /// Whether descriptors have room for SH.
-    pub(super) const fn has_shareability(self) -> bool {
-        matches!(self.form, AddressForm::Bits48) || GRANULE_LOG2 == GRANULE_64K
+    /// SH of a leaf, where descriptors have room for it.
+    #[inline]
+    pub(super) fn shareability(self, prot: Prot) -> u64 {
+        let has_room = self.form == AddressForm::Bits48 || GRANULE_LOG2 == GRANULE_64K;
+        match (has_room, prot.contains(Prot::CACHE)) {
+            (false, _) => 0,
+            (true, true) => INNER_SHAREABLE,
+            (true, false) => OUTER_SHAREABLE,
+        }
     }
 
     const fn item_log2(level: u8) -> u8 {
@@ -231,9 +237,30 @@ impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
         }
     }
 
+    /// What a descriptor means; `leaf` completes it for a leaf.
+    #[inline]
+    pub(super) fn decode(
+        self,
+        descriptor: u64,
+        level: u8,
+        leaf: impl FnOnce(Pa, PageSize) -> Leaf,
+    ) -> Entry {
+        if descriptor & VALID == 0 {
+            return Entry::Absent;
+        }
+        match self.target(descriptor, level) {
+            Target::Table(table) => Entry::Table {
+                table,
+                level: level - 1,
+            },
+            Target::Leaf { pa, size } => Entry::Leaf(leaf(pa, size)),
+            Target::Malformed(reason) => Entry::Malformed(reason),
+        }
+    }
+
     /// What a valid descriptor is.
     #[inline]
-    pub(super) fn target(self, descriptor: u64, level: u8) -> Target {
+    fn target(self, descriptor: u64, level: u8) -> Target {
         let page = VALID | TABLE_OR_PAGE;
         if level == 0 && descriptor & (page | self.too_wide | CONTIGUOUS) == page {
             return Target::Leaf {
@@ -274,8 +301,15 @@ impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
     }
 }
 
+/// A leaf with AF as a walk leaves it; `None` where the walk may neither set it nor do without.
+#[inline]
+pub(super) fn accessed(leaf: u64, update: HardwareUpdate, is_ignored: bool) -> Option<u64> {
+    let marked = leaf | update.marks(Access::empty(), ACCESS_FLAG, 0);
+    (marked & ACCESS_FLAG != 0 || is_ignored).then_some(marked)
+}
+
 /// What a valid descriptor is.
-pub(super) enum Target {
+enum Target {
     Table(Pa),
     Leaf { pa: Pa, size: PageSize },
     Malformed(Malformed),

@@ -22,10 +22,7 @@ use bitflags::bitflags;
 use swiommu_addr::{Pa, PageSize, PageSizes};
 
 use super::AddressForm;
-use super::arm::{
-    ACCESS_FLAG, DIRTY_MODIFIER, Geometry, INNER_SHAREABLE, OUTER_SHAREABLE, TABLE_OR_PAGE, Target,
-    VALID,
-};
+use super::arm::{ACCESS_FLAG, DIRTY_MODIFIER, Geometry, TABLE_OR_PAGE, VALID, accessed};
 use crate::{
     Access, Entry, Format, HardwareUpdate, HardwareWalk, Leaf, LeafSlots, MemoryType, Prot,
 };
@@ -233,13 +230,7 @@ impl<const GRANULE_LOG2: u8> Format for ArmS2<GRANULE_LOG2> {
             WRITE_BACK
         };
         let mut bits = ACCESS_FLAG | memory_type << MEMORY_TYPE_SHIFT;
-        if self.geometry.has_shareability() {
-            bits |= if prot.contains(Prot::CACHE) {
-                INNER_SHAREABLE
-            } else {
-                OUTER_SHAREABLE
-            };
-        }
+        bits |= self.geometry.shareability(prot);
         if prot.contains(Prot::READ) {
             bits |= READ;
         }
@@ -277,22 +268,12 @@ impl<const GRANULE_LOG2: u8> Format for ArmS2<GRANULE_LOG2> {
 
     #[inline]
     fn decode(&self, entry: u64, level: u8) -> Entry {
-        if entry & VALID == 0 {
-            return Entry::Absent;
-        }
-        match self.geometry.target(entry, level) {
-            Target::Table(table) => Entry::Table {
-                table,
-                level: level - 1,
-            },
-            Target::Leaf { pa, size } => Entry::Leaf(Leaf {
-                pa,
-                size,
-                prot: self.prot(entry),
-                dirty: self.is_dirty(entry),
-            }),
-            Target::Malformed(reason) => Entry::Malformed(reason),
-        }
+        self.geometry.decode(entry, level, |pa, size| Leaf {
+            pa,
+            size,
+            prot: self.prot(entry),
+            dirty: self.is_dirty(entry),
+        })
     }
 
     #[inline]
@@ -337,18 +318,11 @@ impl<const GRANULE_LOG2: u8> HardwareWalk for ArmS2<GRANULE_LOG2> {
     }
 
     #[inline]
-    fn walked_leaf(&self, mut entry: u64, wanted: Access) -> Option<u64> {
-        if entry & ACCESS_FLAG == 0 {
-            if self.update != HardwareUpdate::None {
-                entry |= ACCESS_FLAG;
-            } else if !self.has(Context::ACCESS_FLAG_IGNORED) {
-                return None;
-            }
-        }
-        if wanted.writes() && self.update == HardwareUpdate::AccessedAndDirty {
-            entry = self.dirtied(entry);
-        }
-        Some(entry)
+    fn walked_leaf(&self, entry: u64, wanted: Access) -> Option<u64> {
+        let is_ignored = self.has(Context::ACCESS_FLAG_IGNORED);
+        let entry = accessed(entry, self.update, is_ignored)?;
+        let dirties = wanted.writes() && self.update == HardwareUpdate::AccessedAndDirty;
+        Some(if dirties { self.dirtied(entry) } else { entry })
     }
 
     #[inline]

@@ -300,19 +300,12 @@ impl HardwareWalk for VtdSs {
 
     #[inline]
     fn walked_table(&self, entry: u64) -> u64 {
-        match self.update {
-            HardwareUpdate::None => entry,
-            HardwareUpdate::Accessed | HardwareUpdate::AccessedAndDirty => entry | ACCESSED,
-        }
+        entry | self.update.marks(Access::empty(), ACCESSED, DIRTY)
     }
 
     #[inline]
     fn walked_leaf(&self, entry: u64, wanted: Access) -> Option<u64> {
-        Some(match self.update {
-            HardwareUpdate::None => entry,
-            HardwareUpdate::AccessedAndDirty if wanted.writes() => entry | ACCESSED | DIRTY,
-            HardwareUpdate::Accessed | HardwareUpdate::AccessedAndDirty => entry | ACCESSED,
-        })
+        Some(entry | self.update.marks(wanted, ACCESSED, DIRTY))
     }
 
     #[inline]

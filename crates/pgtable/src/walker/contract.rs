@@ -64,3 +64,15 @@ pub enum HardwareUpdate {
     /// That it was accessed, and that it was written.
     AccessedAndDirty,
 }
+
+impl HardwareUpdate {
+    /// The bits that a walk for `wanted` sets in an entry, of those that say that it was accessed and that it was written.
+    #[inline]
+    pub(crate) const fn marks(self, wanted: Access, accessed: u64, dirty: u64) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::AccessedAndDirty if wanted.writes() => accessed | dirty,
+            Self::Accessed | Self::AccessedAndDirty => accessed,
+        }
+    }
+}

@@ -51,72 +51,125 @@ impl AddressWidth {
     }
 }
 
+/// A field of a register.
+#[derive(Clone, Copy)]
+struct Field {
+    name: &'static str,
+    low: u32,
+    width: u32,
+}
+
+impl Field {
+    const fn new(name: &'static str, low: u32, width: u32) -> Self {
+        Self { name, low, width }
+    }
+
+    /// One bit.
+    const fn bit(name: &'static str, low: u32) -> Self {
+        Self::new(name, low, 1)
+    }
+
+    const fn mask(self) -> u64 {
+        ((1 << self.width) - 1) << self.low
+    }
+
+    const fn of(self, register: u64) -> u64 {
+        (register & self.mask()) >> self.low
+    }
+
+    /// The register's part that has this value in the field.
+    const fn is(self, value: u64) -> u64 {
+        value << self.low & self.mask()
+    }
+}
+
 /// The Capability Register (11.4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Capability(pub u64);
 
 impl Capability {
-    /// Number of Domains, 2:0: 2^(2 ND + 4).
-    const ND: u64 = 6;
-    /// Supported Adjusted Guest Address Widths, 12:8: bit 9 for 39, 10 for 48, 11 for 57 bits.
-    const SAGAW_SHIFT: u32 = 8;
-    /// Maximum Guest Address Width, 21:16: the width less 1.
-    const MGAW_SHIFT: u32 = 16;
-    /// Zero Length Read, 22.
-    const ZLR: u64 = 1 << 22;
-    /// Fault-recording Register Offset, 33:24, in units of 16 bytes.
-    const FRO_SHIFT: u32 = 24;
-    const FRO: u64 = 0x22;
-    /// Second Stage Large Page Support, 37:34: 2 MiB and 1 GiB.
-    const SSLPS: u64 = 3 << 34;
-    /// Page Selective Invalidation, 39.
-    const PSI: u64 = 1 << 39;
-    /// Maximum Address Mask Value, 53:48.
-    const MAMV: u64 = 18 << 48;
-    /// Write and Read Draining, 54 and 55.
-    const DWD_DRD: u64 = 3 << 54;
-    /// First Stage 1-GiB Page Support, 56.
-    const FS1GP: u64 = 1 << 56;
-    /// First Stage 5-level Paging Support, 60.
-    const FS5LP: u64 = 1 << 60;
-    /// Enhanced Set Root Table Pointer Support, and that of interrupts, 63 and 62.
-    const ESRTPS_ESIRTPS: u64 = 3 << 62;
+    /// Number of Domains: 2^(2 ND + 4).
+    const ND: Field = Field::new("ND", 0, 3);
+    /// Supported Adjusted Guest Address Widths: bit 1 for 39, 2 for 48, 3 for 57 bits.
+    const SAGAW: Field = Field::new("SAGAW", 8, 5);
+    /// Maximum Guest Address Width: the width less 1.
+    const MGAW: Field = Field::new("MGAW", 16, 6);
+    /// Zero Length Read.
+    const ZLR: Field = Field::bit("ZLR", 22);
+    /// Fault-recording Register Offset, in units of 16 bytes.
+    const FRO: Field = Field::new("FRO", 24, 10);
+    /// Second Stage Large Page Support: 2 MiB and 1 GiB.
+    const SSLPS: Field = Field::new("SSLPS", 34, 4);
+    /// Page Selective Invalidation.
+    const PSI: Field = Field::bit("PSI", 39);
+    /// Maximum Address Mask Value.
+    const MAMV: Field = Field::new("MAMV", 48, 6);
+    /// Write Draining.
+    const DWD: Field = Field::bit("DWD", 54);
+    /// Read Draining.
+    const DRD: Field = Field::bit("DRD", 55);
+    /// First Stage 1-GiB Page Support.
+    const FS1GP: Field = Field::bit("FS1GP", 56);
+    /// First Stage 5-level Paging Support.
+    const FS5LP: Field = Field::bit("FS5LP", 60);
+    /// Enhanced Set Interrupt Remap Table Pointer Support.
+    const ESIRTPS: Field = Field::bit("ESIRTPS", 62);
+    /// Enhanced Set Root Table Pointer Support.
+    const ESRTPS: Field = Field::bit("ESRTPS", 63);
+
+    /// All that the model sets.
+    const FIELDS: [Field; 14] = [
+        Self::ND,
+        Self::SAGAW,
+        Self::MGAW,
+        Self::ZLR,
+        Self::FRO,
+        Self::SSLPS,
+        Self::PSI,
+        Self::MAMV,
+        Self::DWD,
+        Self::DRD,
+        Self::FS1GP,
+        Self::FS5LP,
+        Self::ESIRTPS,
+        Self::ESRTPS,
+    ];
 
     /// That of a unit whose widest second stage is this wide. First stages of five levels come with the widest.
     pub const fn new(width: AddressWidth) -> Self {
-        let sagaw: u64 = match width {
-            AddressWidth::Bits39 => 0b0010,
-            AddressWidth::Bits48 => 0b0110,
-            AddressWidth::Bits57 => 0b1110,
-        };
-        let five_level = match width {
-            AddressWidth::Bits57 => Self::FS5LP,
-            _ => 0,
+        let (sagaw, five_level) = match width {
+            AddressWidth::Bits39 => (0b0010, 0),
+            AddressWidth::Bits48 => (0b0110, 0),
+            AddressWidth::Bits57 => (0b1110, 1),
         };
         Self(
-            Self::ND
-                | sagaw << Self::SAGAW_SHIFT
-                | (width.bits() as u64 - 1) << Self::MGAW_SHIFT
-                | Self::ZLR
-                | Self::FRO << Self::FRO_SHIFT
-                | Self::SSLPS
-                | Self::PSI
-                | Self::MAMV
-                | Self::DWD_DRD
-                | Self::FS1GP
-                | five_level
-                | Self::ESRTPS_ESIRTPS,
+            Self::ND.is(6)
+                | Self::SAGAW.is(sagaw)
+                | Self::MGAW.is(width.bits() as u64 - 1)
+                | Self::ZLR.is(1)
+                | Self::FRO.is(0x22)
+                | Self::SSLPS.is(3)
+                | Self::PSI.is(1)
+                | Self::MAMV.is(18)
+                | Self::DWD.is(1)
+                | Self::DRD.is(1)
+                | Self::FS1GP.is(1)
+                | Self::FS5LP.is(five_level)
+                | Self::ESIRTPS.is(1)
+                | Self::ESRTPS.is(1),
         )
     }
 
     /// Whether first stages can have five levels.
     pub const fn five_level_first_stage(self) -> bool {
-        self.0 & Self::FS5LP != 0
+        Self::FS5LP.of(self.0) != 0
     }
 
-    /// Whether first stages can have leaves of 1 GiB.
-    pub const fn first_stage_1g(self) -> bool {
-        self.0 & Self::FS1GP != 0
+    /// The fields by name.
+    pub fn fields(self) -> impl Iterator<Item = (&'static str, u64)> {
+        Self::FIELDS
+            .into_iter()
+            .map(move |field| (field.name, field.of(self.0)))
     }
 }
 
@@ -125,136 +178,66 @@ impl Capability {
 pub struct ExtendedCapability(pub u64);
 
 impl ExtendedCapability {
-    /// Page-walk Coherency.
-    const C: u64 = 1 << 0;
-    /// Queued Invalidation.
-    const QI: u64 = 1 << 1;
-    /// Device-TLBs.
-    const DT: u64 = 1 << 2;
-    /// Pass Through.
-    const PT: u64 = 1 << 6;
-    /// Snoop Control.
-    const SC: u64 = 1 << 7;
-    /// IOTLB Register Offset, 17:8, in units of 16 bytes.
-    const IRO: u64 = 0xf << 8;
-    /// Nested translation.
-    const NEST: u64 = 1 << 26;
-    /// Page Request Support.
-    const PRS: u64 = 1 << 29;
     /// Supervisor Requests.
-    const SRS: u64 = 1 << 31;
+    const SRS: Field = Field::bit("SRS", 31);
     /// Extended Accessed Flag.
-    const EAFS: u64 = 1 << 34;
-    /// PASID Size Supported, 39:35: the bits less 1.
-    const PSS: u64 = 19 << 35;
-    /// Process Address Space ID Support.
-    const PASID: u64 = 1 << 40;
-    /// Page-request Drain Support.
-    const PDS: u64 = 1 << 42;
-    /// Scalable Mode Translation Support.
-    const SMTS: u64 = 1 << 43;
-    /// Second Stage Accessed/Dirty Support.
-    const SSADS: u64 = 1 << 45;
-    /// Second Stage Translation Support.
-    const SSTS: u64 = 1 << 46;
-    /// First Stage Translation Support.
-    const FSTS: u64 = 1 << 47;
-    /// Scalable-Mode Page-walk Coherency.
-    const SMPWC: u64 = 1 << 48;
+    const EAFS: Field = Field::bit("EAFS", 34);
+
+    /// All that the model sets, and to what.
+    const FIELDS: [(Field, u64); 18] = [
+        // Page-walk Coherency, Queued Invalidation, Device-TLBs, Pass Through, Snoop Control.
+        (Field::bit("C", 0), 1),
+        (Field::bit("QI", 1), 1),
+        (Field::bit("DT", 2), 1),
+        (Field::bit("PT", 6), 1),
+        (Field::bit("SC", 7), 1),
+        // IOTLB Register Offset, in units of 16 bytes.
+        (Field::new("IRO", 8, 10), 0xf),
+        // Nested translation, Page Request Support.
+        (Field::bit("NEST", 26), 1),
+        (Field::bit("PRS", 29), 1),
+        (Self::SRS, 1),
+        (Self::EAFS, 1),
+        // PASID Size Supported: the bits less 1.
+        (Field::new("PSS", 35, 5), 19),
+        // Process Address Space ID Support, Page-request Drain Support.
+        (Field::bit("PASID", 40), 1),
+        (Field::bit("PDS", 42), 1),
+        // Scalable Mode Translation Support; Second Stage Accessed/Dirty, Second Stage and First Stage Translation Support.
+        (Field::bit("SMTS", 43), 1),
+        (Field::bit("SSADS", 45), 1),
+        (Field::bit("SSTS", 46), 1),
+        (Field::bit("FSTS", 47), 1),
+        // Scalable-Mode Page-walk Coherency.
+        (Field::bit("SMPWC", 48), 1),
+    ];
 
     /// That of every unit of this model.
-    pub const MODEL: Self = Self(
-        Self::C
-            | Self::QI
-            | Self::DT
-            | Self::PT
-            | Self::SC
-            | Self::IRO
-            | Self::NEST
-            | Self::PRS
-            | Self::SRS
-            | Self::EAFS
-            | Self::PSS
-            | Self::PASID
-            | Self::PDS
-            | Self::SMTS
-            | Self::SSADS
-            | Self::SSTS
-            | Self::FSTS
-            | Self::SMPWC,
-    );
+    pub const MODEL: Self = {
+        let (mut register, mut n) = (0, 0);
+        while n < Self::FIELDS.len() {
+            let (field, value) = Self::FIELDS[n];
+            register |= field.is(value);
+            n += 1;
+        }
+        Self(register)
+    };
 
     /// Whether supervisor requests can be allowed.
     pub const fn supervisor_requests(self) -> bool {
-        self.0 & Self::SRS != 0
+        Self::SRS.of(self.0) != 0
     }
 
     /// Whether walks can keep the extended accessed flag.
     pub const fn extended_accessed_flag(self) -> bool {
-        self.0 & Self::EAFS != 0
+        Self::EAFS.of(self.0) != 0
     }
-}
 
-/// A field of a register: its name, its lowest bit, its width in bits.
-type Field = (&'static str, u32, u32);
-
-/// The fields of the Capability Register that the model sets.
-const CAP: [Field; 14] = [
-    ("ND", 0, 3),
-    ("SAGAW", 8, 5),
-    ("MGAW", 16, 6),
-    ("ZLR", 22, 1),
-    ("FRO", 24, 10),
-    ("SSLPS", 34, 4),
-    ("PSI", 39, 1),
-    ("MAMV", 48, 6),
-    ("DWD", 54, 1),
-    ("DRD", 55, 1),
-    ("FS1GP", 56, 1),
-    ("FS5LP", 60, 1),
-    ("ESIRTPS", 62, 1),
-    ("ESRTPS", 63, 1),
-];
-
-/// The fields of the Extended Capability Register that the model sets.
-const ECAP: [Field; 18] = [
-    ("C", 0, 1),
-    ("QI", 1, 1),
-    ("DT", 2, 1),
-    ("PT", 6, 1),
-    ("SC", 7, 1),
-    ("IRO", 8, 10),
-    ("NEST", 26, 1),
-    ("PRS", 29, 1),
-    ("SRS", 31, 1),
-    ("EAFS", 34, 1),
-    ("PSS", 35, 5),
-    ("PASID", 40, 1),
-    ("PDS", 42, 1),
-    ("SMTS", 43, 1),
-    ("SSADS", 45, 1),
-    ("SSTS", 46, 1),
-    ("FSTS", 47, 1),
-    ("SMPWC", 48, 1),
-];
-
-fn fields(register: u64, fields: &'static [Field]) -> impl Iterator<Item = (&'static str, u64)> {
-    fields
-        .iter()
-        .map(move |(name, low, width)| (*name, register >> low & ((1 << width) - 1)))
-}
-
-impl Capability {
     /// The fields by name.
     pub fn fields(self) -> impl Iterator<Item = (&'static str, u64)> {
-        fields(self.0, &CAP)
-    }
-}
-
-impl ExtendedCapability {
-    /// The fields by name.
-    pub fn fields(self) -> impl Iterator<Item = (&'static str, u64)> {
-        fields(self.0, &ECAP)
+        Self::FIELDS
+            .into_iter()
+            .map(move |(field, _)| (field.name, field.of(self.0)))
     }
 }
 
@@ -286,14 +269,12 @@ mod tests {
             .collect();
         assert_eq!(documented, reported);
         // And the fields are all that there is.
-        let rebuilt = |fields: &[Field], register: u64| {
-            let mask: u64 = fields
-                .iter()
-                .map(|(_, low, width)| ((1 << width) - 1) << low)
-                .sum();
-            register & !mask
-        };
-        assert_eq!((rebuilt(&CAP, cap.0), rebuilt(&ECAP, ecap.0)), (0, 0));
+        let known: u64 = Capability::FIELDS.map(Field::mask).iter().sum();
+        let extended: u64 = ExtendedCapability::FIELDS
+            .map(|(field, _)| field.mask())
+            .iter()
+            .sum();
+        assert_eq!((cap.0 & !known, ecap.0 & !extended), (0, 0));
     }
 
     /// hw-formats.md F.1.

@@ -33,8 +33,6 @@ pub(super) struct Call {
     pub(super) not_found: Option<Errno>,
     /// Whether the call has had its effect when this step fails, as in Linux.
     pub(super) keeps: fn(Step) -> bool,
-    /// Whether the call succeeds although this step fails.
-    pub(super) tolerates: fn(Step) -> bool,
 }
 
 impl Call {
@@ -45,7 +43,6 @@ impl Call {
             run,
             not_found: None,
             keeps: |_| false,
-            tolerates: |_| false,
         }
     }
 
