@@ -176,5 +176,5 @@ pub use unmapped::{DetachedTables, Mapped, Unmapped};
 pub use walk::{Leaves, Translation};
 pub use walker::{
     Access, EntryAction, EntryMemory, Exchange, HardwareUpdate, HardwareWalk, MemoryType,
-    NoTableMemory, PhysicalEntries, Refusal, WalkFault, Walked, Walker,
+    NoTableMemory, PhysicalEntries, Refusal, WalkFault, WalkStep, Walked, Walker,
 };

@@ -77,14 +77,17 @@ impl<A: Address> Walked<A> {
 }
 
 /// An entry that a walk went through.
-#[derive(Clone, Copy)]
-struct Step<A> {
-    at: A,
-    level: u8,
-    entry: u64,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WalkStep<A> {
+    /// Where it is.
+    pub at: A,
+    /// The level of the table that holds it.
+    pub level: u8,
+    /// The entry.
+    pub entry: u64,
 }
 
-impl<A: Address> Step<A> {
+impl<A: Address> WalkStep<A> {
     fn refused<E>(self, iova: Iova, reason: Refusal) -> WalkFault<A, E> {
         let Self { at, level, entry } = self;
         WalkFault::Refused {
@@ -110,7 +113,7 @@ impl<A: Address> Step<A> {
 
 /// Where a walk ended.
 struct End<A> {
-    last: Step<A>,
+    last: WalkStep<A>,
     leaf: Leaf,
     /// What all entries permit, each by itself.
     access: Access,
@@ -119,17 +122,17 @@ struct End<A> {
 /// A walk with all its entries, the root's first.
 struct Path<A> {
     end: End<A>,
-    steps: [Step<A>; MOST_LEVELS],
+    steps: [WalkStep<A>; MOST_LEVELS],
     len: usize,
     /// The first entry that permits less than was wanted, and what the path permits up to there.
-    narrow: Option<(Step<A>, Access)>,
+    narrow: Option<(WalkStep<A>, Access)>,
 }
 
 /// What becomes of the marks of a path.
 enum Marked<A> {
     AsWanted,
     /// An entry has changed since it was read.
-    Changed(Step<A>),
+    Changed(WalkStep<A>),
 }
 
 type Outcome<T, M> = Result<T, WalkFault<<M as EntryMemory>::Address, <M as EntryMemory>::Fault>>;
@@ -196,6 +199,21 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
         Ok(self.walked(iova, &end, end.last.entry))
     }
 
+    /// As [`look`](Self::look), and hands every entry on the way to `visit`, the root's first, the leaf last. An entry that the
+    /// walk ended at with a fault is in the fault.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub fn trace(
+        &self,
+        iova: Iova,
+        mut visit: impl FnMut(WalkStep<M::Address>),
+    ) -> Outcome<Walked<M::Address>, M> {
+        let end = self.descend(iova, |step, _| visit(step))?;
+        visit(end.last);
+        Ok(self.walked(iova, &end, end.last.entry))
+    }
+
     /// The walk with all its rules.
     #[cold]
     fn walk_with_marks(&self, iova: Iova, wanted: Access) -> Outcome<Walked<M::Address>, M> {
@@ -224,7 +242,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
 
     #[inline]
     fn walked(&self, iova: Iova, end: &End<M::Address>, entry: u64) -> Walked<M::Address> {
-        let Step { at, level, .. } = end.last;
+        let WalkStep { at, level, .. } = end.last;
         Walked {
             iova: iova.align_down(end.leaf.size),
             address: M::Address::new(end.leaf.pa.get()),
@@ -239,7 +257,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
 
     /// Goes down to the leaf, and keeps the entries on the way.
     fn path(&self, iova: Iova, wanted: Access) -> Outcome<Path<M::Address>, M> {
-        let nothing = Step {
+        let nothing = WalkStep {
             at: self.root.table,
             level: 0,
             entry: 0,
@@ -270,7 +288,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
     fn descend(
         &self,
         iova: Iova,
-        mut visit: impl FnMut(Step<M::Address>, Access),
+        mut visit: impl FnMut(WalkStep<M::Address>, Access),
     ) -> Outcome<End<M::Address>, M> {
         let Some(input) = input_of(&self.format, self.root.levels, iova) else {
             return Err(WalkFault::Input { iova });
@@ -284,7 +302,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
             let entry = match self.memory.read(at) {
                 Ok(entry) => entry,
                 Err(fault) => {
-                    let step = Step {
+                    let step = WalkStep {
                         at,
                         level,
                         entry: 0,
@@ -292,7 +310,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
                     return Err(step.faulted(iova, EntryAction::Read, fault));
                 }
             };
-            let step = Step { at, level, entry };
+            let step = WalkStep { at, level, entry };
             let refused = |reason| Err(step.refused(iova, reason));
             let below = if let Some(next) = self.format.next_table(entry, level) {
                 table = M::Address::new(next.get());
@@ -337,7 +355,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
     fn mark(
         &self,
         iova: Iova,
-        steps: &[Step<M::Address>],
+        steps: &[WalkStep<M::Address>],
         leaf: u64,
     ) -> Outcome<Marked<M::Address>, M> {
         for (left, step) in (0..steps.len()).rev().zip(steps) {

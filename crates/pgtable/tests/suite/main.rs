@@ -116,6 +116,11 @@ macro_rules! for_every_format {
             }
 
             #[test]
+            fn a_trace_has_every_entry_on_the_way() {
+                walking::a_trace_has_every_entry_on_the_way($format);
+            }
+
+            #[test]
             fn a_walk_says_where_and_why_it_ended() {
                 walking::a_walk_says_where_and_why_it_ended($format);
             }

@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 use swiommu_addr::{Gpa, Iova, Pa, PageSize, PageSizes};
 use swiommu_pgtable::{
     Access, EntryAction, EntryMemory, Exchange, HardwareWalk, Prot, Refusal, Root, TableMemory,
-    WalkFault, Walker,
+    WalkFault, WalkStep, Walker,
 };
 
 use crate::foreign::{Foreign, Nowhere};
@@ -85,6 +85,29 @@ fn page<F: HardwareWalk>(format: F) -> (Foreign, Root<Gpa>, Iova, Vec<u64>) {
     assert_eq!(path.len(), usize::from(root.levels));
     assert_eq!(path.last(), Some(&found.at.get()));
     (memory, root, at, path)
+}
+
+pub(crate) fn a_trace_has_every_entry_on_the_way<F: HardwareWalk>(format: F) {
+    let (memory, root, iova, path) = page(format);
+    let walker = Walker::new(format, &memory, root).unwrap();
+    let mut traced = Vec::new();
+    let found = walker.trace(iova, |step| traced.push(step));
+    assert_eq!(found, walker.look(iova));
+    let expected = path.iter().zip((0..root.levels).rev());
+    let expected: Vec<_> = expected
+        .map(|(&at, level)| WalkStep {
+            at: Gpa::new(at),
+            level,
+            entry: memory.get(at).unwrap(),
+        })
+        .collect();
+    assert_eq!(traced, expected);
+
+    memory.put(path[path.len() - 1], 0);
+    traced.clear();
+    assert!(walker.trace(iova, |step| traced.push(step)).is_err());
+    assert_eq!(traced, expected[..expected.len() - 1]);
+    assert_eq!(memory.updates(), []);
 }
 
 pub(crate) fn a_walk_says_where_and_why_it_ended<F: HardwareWalk>(format: F) {
