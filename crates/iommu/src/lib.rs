@@ -22,6 +22,7 @@ mod page_request;
 mod table_domain;
 mod tables;
 mod tlb;
+mod trace;
 mod two_stage;
 mod unit;
 mod viommu;
@@ -44,6 +45,7 @@ pub use tlb::{
     Cached, ContextCache, Counters, Fetch, Marks, Retention, Scope, TagMatch, Tlb,
     UnknownRetention, Walk,
 };
+pub use trace::{EntryAddress, Stage, Trace, TracedEntry};
 pub use unit::{HwInfo, NestedRequest, PagingFlags, PagingRequest, Unit, UserData};
 pub use viommu::{
     EventHandler, HwQueueRequest, MmapRegion, MmapRegions, UserDataMut, Viommu, ViommuRequest,

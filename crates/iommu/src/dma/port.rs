@@ -8,7 +8,7 @@ use swiommu_mem::{AccessError, AtomicInteger, PhysicalMemory, VolatileSlice};
 use swiommu_pgtable::Access;
 
 use super::{Attachments, DmaError, Fault, Translate, Translated};
-use crate::{Pasid, Reader};
+use crate::{Pasid, Reader, Trace};
 
 /// At most this many bytes are copied under one guard, so that nobody who unmaps waits for long.
 const PIECE: u64 = 64 * 1024;
@@ -112,6 +112,12 @@ impl DmaPort {
             visit(slice.ok_or(AccessError::NoMemory(part.memory))?);
             Ok(())
         })
+    }
+
+    /// The walk that a request for `iova` would take if nothing were cached, as the tables are now.
+    pub fn trace(&mut self, iova: Iova) -> Trace {
+        let _guard = self.reader.enter();
+        self.attachments.get(self.pasid).trace(iova)
     }
 
     /// Reads scattered pieces, one behind the other.

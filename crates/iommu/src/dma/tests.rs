@@ -6,7 +6,7 @@ use swiommu_mem::{Access as HostAccess, AddressSpace, Config, LocalSpace, Physic
 use swiommu_pgtable::Access;
 
 use super::*;
-use crate::{Epochs, Pasid};
+use crate::{Epochs, Pasid, Trace};
 
 /// Pages by IOVA, each with what requests may do.
 #[derive(Debug, Default)]
@@ -30,6 +30,10 @@ impl Translate for Map {
             size: PAGE,
             access: *access,
         })
+    }
+
+    fn trace(&self, _iova: Iova) -> Trace {
+        Trace::without_walk(Err("there are no entries".to_owned()))
     }
 }
 

@@ -6,6 +6,7 @@ use swiommu_addr::{Address, Iova, Pa, PageSize};
 use swiommu_pgtable::Access;
 
 use super::Fault;
+use crate::Trace;
 
 /// Where a page of IOVAs leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,9 @@ pub trait Translate: Send + Sync + fmt::Debug {
     /// The request cannot be carried out as things are. Whoever has to learn of that besides the device, such as an event queue,
     /// has been told.
     fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault>;
+
+    /// The walk that a request for `iova` would take if nothing were cached. It leaves no mark.
+    fn trace(&self, iova: Iova) -> Trace;
 }
 
 /// The state of an endpoint that nothing is attached to: every request faults.
@@ -44,6 +48,12 @@ pub struct Blocked;
 
 impl Translate for Blocked {
     fn translate(&self, _iova: Iova, _wanted: Access) -> Result<Translated, Fault> {
-        Err(Fault::abort("nothing is attached, so all DMA is blocked"))
+        Err(Fault::abort(BLOCKED))
+    }
+
+    fn trace(&self, _iova: Iova) -> Trace {
+        Trace::without_walk(Err(BLOCKED.to_owned()))
     }
 }
+
+const BLOCKED: &str = "nothing is attached, so all DMA is blocked";

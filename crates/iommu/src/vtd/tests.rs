@@ -5,7 +5,7 @@ use std::thread;
 use swiommu_abi::Errno;
 use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
 use swiommu_abi::invalidate::{IommuHwptInvalidateDataType, IommuHwptVtdS1Invalidate};
-use swiommu_addr::{Address, HvaRange, Iova, IovaRange, PaRange, PageSizes};
+use swiommu_addr::{Address, Gpa, HvaRange, Iova, IovaRange, PaRange, PageSizes};
 use swiommu_mem::{Access as HostAccess, AddressSpace, Config, LocalSpace, PhysicalMemory};
 use zerocopy::IntoBytes;
 
@@ -13,9 +13,9 @@ use super::spec::AddressWidth;
 use super::*;
 use crate::Retention;
 use crate::{
-    DirtyRead, DirtyTracking, DmaPort, Domain, DriverError, Endpoint, Epochs, GroupId, Mapping,
-    NestedDomain, NestedRequest, PagingDomain, PagingFlags, PagingRequest, Pasid, Prot, Requests,
-    Unit, UserData,
+    DirtyRead, DirtyTracking, DmaPort, Domain, DriverError, Endpoint, EntryAddress, Epochs,
+    GroupId, Mapping, NestedDomain, NestedRequest, PagingDomain, PagingFlags, PagingRequest, Pasid,
+    Prot, Requests, Stage, Unit, UserData,
 };
 
 const PAGE: u64 = 4096;
@@ -290,6 +290,40 @@ fn a_walk_marks_the_guests_entries() {
         gpa(20) | 0x467,
         "extended accessed"
     );
+}
+
+#[test]
+fn a_trace_has_the_entries_of_both_stages_and_changes_nothing() {
+    let w = World::new(Retention::LegalMaximum);
+    let clean = 0x7;
+    w.guest_tables(&[(5, gpa(20) | clean)]);
+    let mut port = w.attach(&w.nested(0));
+    let trace = port.trace(Iova::new(5 * PAGE + 8));
+
+    let guests: Vec<_> = trace
+        .entries
+        .iter()
+        .filter(|e| e.stage == Stage::First)
+        .collect();
+    let levels: Vec<_> = guests.iter().map(|entry| entry.level).collect();
+    assert_eq!(levels, [3, 2, 1, 0]);
+    let leaf = guests[3];
+    assert_eq!(leaf.at, EntryAddress::Guest(Gpa::new(World::leaf_at(5))));
+    assert_eq!(leaf.entry, gpa(20) | clean);
+    // The way to each of the guest's four tables and to the page: four levels of the second stage.
+    assert_eq!(trace.entries.len(), 4 + 5 * 4);
+    assert_eq!(w.peek(World::leaf_at(5)), gpa(20) | clean, "not marked");
+    assert_eq!(w.unit.shared.tlb.entries(), 0, "not cached");
+
+    let end = trace.end.unwrap();
+    assert_eq!(w.parent.iova_to_phys(Iova::new(gpa(20))), Some(end.page));
+
+    w.set_leaf(5, 0x7fff_f000 | clean);
+    let refused = port.trace(Iova::new(5 * PAGE)).end.unwrap_err();
+    assert!(refused.contains("to the guest"), "{refused}");
+    w.endpoint.detach(Pasid::NONE);
+    let blocked = port.trace(Iova::new(5 * PAGE));
+    assert!(blocked.entries.is_empty() && blocked.end.is_err());
 }
 
 #[test]

@@ -11,8 +11,10 @@ use super::domain::tag;
 use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
 use super::unit::Shared;
 use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
-use crate::two_stage::{GuestFault, GuestMemory, GuestWalkFault, HostFault, HostWalker};
-use crate::{Fault, Marks, Pasid, Translate, Translated};
+use crate::two_stage::{
+    GuestFault, GuestMemory, GuestWalkFault, HostFault, HostWalker, trace_guest, trace_host,
+};
+use crate::{Fault, Marks, Pasid, Stage, Trace, Translate, Translated};
 
 /// Requests of a source, or of one of its PASIDs, by its PASID-table entry.
 pub(super) struct Requester {
@@ -97,6 +99,25 @@ impl Requester {
         }
     }
 
+    /// The walk that would be, if the entry says what its stages are.
+    fn traced(&self, iova: Iova) -> Option<Trace> {
+        Some(match &self.stages {
+            Stages::First(first) => {
+                trace_host(&first.table.domain.table().walker(), Stage::First, iova)
+            }
+            Stages::Second(second) => {
+                trace_host(&second_stage_walker(second)?, Stage::Second, iova)
+            }
+            Stages::Nested(nested) => {
+                let first = self.entry.first()?;
+                let second = second_stage_walker(&nested.second)?;
+                let guest = GuestMemory::new(&second, &self.shared().memory);
+                let (format, root) = (first_stage_format(first), guest_root(first));
+                trace_guest(format, root, guest, iova)
+            }
+        })
+    }
+
     /// Walks a guest's first stage, each table of it through the second, and then the second for where it leads.
     fn walk_nested(
         &self,
@@ -111,15 +132,8 @@ impl Requester {
         let first = self.entry.first().ok_or_else(invalid)?;
         let second = second_stage_walker(&nested.second).ok_or_else(invalid)?;
         let guest = GuestMemory::new(&second, &self.shared().memory);
-        let root = Root {
-            table: first.guest_root(),
-            levels: if first.flags.contains(FirstStageFlags::FIVE_LEVEL) {
-                5
-            } else {
-                4
-            },
-        };
-        let walker = Walker::new(first_stage_format(first), guest, root).ok_or_else(invalid)?;
+        let (format, root) = (first_stage_format(first), guest_root(first));
+        let walker = Walker::new(format, guest, root).ok_or_else(invalid)?;
         let inner = walker.walk(iova, wanted).map_err(|fault| {
             let reason = first_stage_reason(&fault, |at_root| guest_entry_reason(&fault, at_root));
             (reason, fault.to_string())
@@ -156,6 +170,14 @@ fn second_stage_walker(
 ) -> Option<HostWalker<'_, swiommu_pgtable::fmt::VtdSs>> {
     let walker = second.table.domain.table().walker();
     Walker::new(second.walked_format(), *walker.memory(), walker.root())
+}
+
+fn guest_root(first: FirstStage) -> Root<Gpa> {
+    let five_level = first.flags.contains(FirstStageFlags::FIVE_LEVEL);
+    Root {
+        table: first.guest_root(),
+        levels: if five_level { 5 } else { 4 },
+    }
 }
 
 fn first_stage_format(first: FirstStage) -> X86_64 {
@@ -255,6 +277,11 @@ impl Translate for Requester {
                 })
             }
         }
+    }
+
+    fn trace(&self, iova: Iova) -> Trace {
+        self.traced(iova)
+            .unwrap_or_else(|| Trace::without_walk(Err(FaultReason::PasidEntryInvalid.to_string())))
     }
 }
 
