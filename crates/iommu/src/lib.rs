@@ -38,7 +38,7 @@ pub use no_iommu::{NoIommu, NoIommuEndpoint};
 pub use page_request::{
     PageRequest, PageRequestHandler, PageRequestPerm, PageRequestPosition, PageResponse,
 };
-pub use swiommu_pgtable::{DirtyRead, Prot};
+pub use swiommu_pgtable::{Access, DirtyRead, Prot};
 pub use table_domain::TableDomain;
 pub use tables::Tables;
 pub use tlb::{
