@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod device_tlb;
 mod dma;
 mod domain;
 mod driver_error;
@@ -28,6 +29,7 @@ mod unit;
 mod viommu;
 pub mod vtd;
 
+pub use device_tlb::{DeviceTlb, DeviceTlbScope};
 pub use dma::{AskForPage, Attachments, Blocked, DmaError, DmaPort, Fault, Translate, Translated};
 pub use domain::{DirtyTracking, Domain, DomainFeatures, Mapping, NestedDomain, PagingDomain};
 pub use driver_error::DriverError;
