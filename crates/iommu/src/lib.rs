@@ -17,6 +17,7 @@ mod domain;
 mod driver_error;
 mod endpoint;
 mod epoch;
+mod in_process;
 mod invalidation;
 mod no_iommu;
 mod page_request;
@@ -31,10 +32,13 @@ pub mod vtd;
 
 pub use device_tlb::{DeviceTlb, DeviceTlbScope};
 pub use dma::{AskForPage, Attachments, Blocked, DmaError, DmaPort, Fault, Translate, Translated};
+#[cfg(feature = "vm-memory")]
+pub use dma::{DmaSession, NoBackend};
 pub use domain::{DirtyTracking, Domain, DomainFeatures, Mapping, NestedDomain, PagingDomain};
 pub use driver_error::DriverError;
 pub use endpoint::{Endpoint, EndpointFeatures, GroupId, Pasid, ReservedKind, ReservedRegion};
 pub use epoch::{Epochs, Guard, Reader};
+pub use in_process::{OwnData, OwnRequests};
 pub use invalidation::{Invalidated, Requests};
 pub use no_iommu::{NoIommu, NoIommuEndpoint};
 pub use page_request::{

@@ -47,6 +47,8 @@ mod locked;
 mod pages;
 mod physical;
 mod process;
+#[cfg(feature = "vm-memory")]
+mod rust_vmm;
 mod space;
 mod volatile;
 

@@ -8,7 +8,7 @@ use swiommu_mem::{AccessError, AtomicInteger, PhysicalMemory, VolatileSlice};
 use swiommu_pgtable::Access;
 
 use super::{Attachments, DmaError, Fault, Translate, Translated};
-use crate::{Pasid, Reader, Trace};
+use crate::{Guard, Pasid, Reader, Trace};
 
 /// At most this many bytes are copied under one guard, so that nobody who unmaps waits for long.
 const PIECE: u64 = 64 * 1024;
@@ -116,8 +116,7 @@ impl DmaPort {
 
     /// The walk that a request for `iova` would take if nothing were cached, as the tables are now.
     pub fn trace(&mut self, iova: Iova) -> Trace {
-        let _guard = self.reader.enter();
-        self.attachments.get(self.pasid).trace(iova)
+        self.enter().translate.trace(iova)
     }
 
     /// Reads scattered pieces, one behind the other.
@@ -229,6 +228,23 @@ impl DmaPort {
         Ok(())
     }
 
+    /// Enters the epoch, and looks what is attached.
+    #[inline]
+    pub(super) fn enter(&mut self) -> Entered<'_> {
+        let guard = self.reader.enter();
+        let version = self.attachments.version();
+        if version != self.version {
+            self.translate = self.attachments.get(self.pasid);
+            self.version = version;
+        }
+        Entered {
+            memory: &self.memory,
+            privilege: self.privilege,
+            translate: &*self.translate,
+            _guard: guard,
+        }
+    }
+
     /// The part of [`each`](Self::each) that happens under one guard. `done` counts what was visited.
     #[inline]
     fn piece(
@@ -239,30 +255,41 @@ impl DmaPort {
         wanted: Access,
         visit: &mut impl FnMut(&PhysicalMemory, Part) -> Result<(), AccessError>,
     ) -> Result<(), DmaError> {
-        let _guard = self.reader.enter();
-        let version = self.attachments.version();
-        if version != self.version {
-            self.translate = self.attachments.get(self.pasid);
-            self.version = version;
-        }
+        let entered = self.enter();
         while *done < until {
             let iova = start.wrapping_add(*done);
-            let fault = |fault| DmaError::Fault {
-                iova,
-                wanted,
-                fault,
-            };
-            let translated = translate_all(&*self.translate, iova, wanted).map_err(fault)?;
+            let translated = entered.translate(iova, wanted)?;
             let rest = translated.size.bytes() - iova.offset_in(translated.size);
             let now = rest.min(until - *done);
             let part = Part {
                 memory: translated.resolve(iova),
                 bytes: host(*done)..host(*done + now),
             };
-            visit(&self.memory, part).map_err(|error| DmaError::Memory { iova, error })?;
+            visit(entered.memory, part).map_err(|error| DmaError::Memory { iova, error })?;
             *done += now;
         }
         Ok(())
+    }
+}
+
+/// A port that is inside its epoch, with what is attached now.
+pub(super) struct Entered<'a> {
+    pub(super) memory: &'a PhysicalMemory,
+    /// The access of all its requests: as a user, or as a privileged requester.
+    pub(super) privilege: Access,
+    translate: &'a dyn Translate,
+    _guard: Guard<'a>,
+}
+
+impl Entered<'_> {
+    /// Where `iova` leads, for as long as the port is inside.
+    #[inline]
+    pub(super) fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, DmaError> {
+        translate_all(self.translate, iova, wanted).map_err(|fault| DmaError::Fault {
+            iova,
+            wanted,
+            fault,
+        })
     }
 }
 

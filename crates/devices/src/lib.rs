@@ -1,0 +1,3 @@
+//! Devices that do DMA through an IOMMU.
+
+#![forbid(unsafe_code)]
