@@ -31,6 +31,7 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
         } else {
             FaultInjection::Absent
         },
+        ..Description::default()
     })?;
     let injected = injected(options);
     let mut paths = machine.paths().clone();
@@ -75,7 +76,7 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
 /// A machine, and what survives of it when a client truncates a mapped file.
 pub(crate) fn machine(description: &Description) -> anyhow::Result<Machine> {
     install_sigbus_handler().context("cannot install a handler of SIGBUS")?;
-    Machine::new(description).context("cannot reserve address space for the machine's memory")
+    Ok(Machine::new(description)?)
 }
 
 /// A trace into a file.

@@ -79,6 +79,11 @@ pub trait File: Any + Send + Sync + fmt::Debug {
         None
     }
 
+    /// The file that this one only watches, if it does: whoever asks which file a descriptor is means that one.
+    fn watched(&self) -> Option<&Arc<dyn File>> {
+        None
+    }
+
     /// Decides on a `mmap(2)`. On success the client maps the file's memory at that offset natively.
     fn mmap(&self, caller: &dyn Caller, request: &MmapRequest) -> Result<(), Refusal> {
         let _ = (caller, request);

@@ -1,14 +1,16 @@
 //! `/dev/iommu` as an open file.
 
+use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use swiommu_abi::Errno;
-use swiommu_files::{Arg, Caller, DeviceNumber, File, MmapFlags, MmapRequest, Refusal, Stat};
-
+use swiommu_files::{
+    Arg, Caller, Descriptor, DeviceNumber, FdNumber, File, MmapFlags, MmapRequest, Refusal, Stat,
+};
 use swiommu_mem::FileId;
 
-use crate::Context;
+use crate::{Context, Error};
 
 /// The open file of a context. The context lives as long as the file, and longer when something else keeps it open.
 #[derive(Debug)]
@@ -31,6 +33,26 @@ impl ContextFile {
     /// The context.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+}
+
+impl Context {
+    /// The context that a descriptor of the caller's is (`iommufd_ctx_from_fd`).
+    ///
+    /// # Errors
+    /// `EBADF` when the number is not open, `EBADFD` when it is not a context.
+    pub fn of_descriptor(caller: &dyn Caller, fd: FdNumber) -> Result<Arc<Self>, Error> {
+        let failed = |errno| Error::Descriptor { fd: fd.0, errno };
+        let Descriptor::Served(mut file) = caller.descriptor(fd).map_err(failed)? else {
+            return Err(failed(Errno::EBADFD));
+        };
+        while let Some(watched) = file.watched() {
+            file = watched.clone();
+        }
+        let file: Arc<dyn Any + Send + Sync> = file;
+        let context = file.downcast::<ContextFile>();
+        let context = context.map(|file| file.context.clone());
+        context.map_err(|_| failed(Errno::EBADFD))
     }
 }
 

@@ -22,58 +22,112 @@
 
 mod contexts;
 mod debugfs;
+mod description;
 mod dev;
+mod model;
 
 use std::io;
 use std::sync::Arc;
 
 pub use contexts::{Contexts, OpenContext};
+pub use description::{
+    BadAddress, Choice, Description, DescriptionError, DeviceDescription, Entry, FaultInjection,
+    Layout, NamedUnit, PciAddress, PlacedDevice, TomlError, TomlProblem, UnitDescription,
+};
+pub use model::{DeviceModel, DmaSettings, MockSettings, UnitModel};
 use swiommu_files::Paths;
-use swiommu_iommu::Epochs;
+use swiommu_iommu::{Endpoint, Epochs, GroupId, Unit};
 use swiommu_iommufd::RlimitMode;
-use swiommu_mem::{Config, MemlockPolicy, PhysicalMemory};
+use swiommu_mem::{Config, PhysicalMemory};
 use swiommu_selftest::Selftest;
+use swiommu_vfio::{DeviceNode, Owners};
 
 use dev::ContextNode;
+use model::{BuiltUnit, Ground};
 
-/// What a machine has.
-#[derive(Clone, Debug, Default)]
-pub struct Description {
-    /// What happens when a client pins more than its `RLIMIT_MEMLOCK`.
-    pub memlock: MemlockPolicy,
-    /// Whether there is `/sys/kernel/debug` as a kernel with fault injection has it.
-    pub fault_injection: FaultInjection,
-}
-
-/// Whether programs find the kernel's interface of fault injection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum FaultInjection {
-    /// As the host has it: mostly not.
-    #[default]
-    Absent,
-    /// They do.
-    Present,
-}
-
-/// A machine with the mock IOMMU of the kernel's selftest.
+/// A machine.
 #[derive(Debug)]
 pub struct Machine {
     memory: Arc<PhysicalMemory>,
     contexts: Arc<Contexts>,
+    units: Vec<MachineUnit>,
+    devices: Vec<MachineDevice>,
     paths: Paths,
+}
+
+/// An IOMMU of a machine.
+#[derive(Debug)]
+pub struct MachineUnit {
+    described: NamedUnit,
+    built: Box<dyn BuiltUnit>,
+}
+
+impl MachineUnit {
+    /// Its name and its model.
+    pub fn described(&self) -> &NamedUnit {
+        &self.described
+    }
+
+    /// The unit.
+    pub fn unit(&self) -> Arc<dyn Unit> {
+        self.built.unit()
+    }
+
+    /// What it can do, in a few lines.
+    pub fn summary(&self) -> Vec<String> {
+        self.built.summary()
+    }
+}
+
+/// A device of a machine.
+#[derive(Debug)]
+pub struct MachineDevice {
+    described: PlacedDevice,
+    vfio: Arc<swiommu_vfio::Device>,
+}
+
+impl MachineDevice {
+    /// Its model, and its place.
+    pub fn described(&self) -> &PlacedDevice {
+        &self.described
+    }
+
+    /// What VFIO makes of it.
+    pub fn vfio(&self) -> &Arc<swiommu_vfio::Device> {
+        &self.vfio
+    }
+
+    /// The device as its IOMMU sees it.
+    pub fn endpoint(&self) -> &Arc<dyn Endpoint> {
+        self.vfio.endpoint()
+    }
+}
+
+/// Why there is no machine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MachineError {
+    /// The description contradicts itself.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// The host does not give what is needed.
+    #[error("cannot reserve what the machine needs of the host: {0}")]
+    Host(#[from] io::Error),
 }
 
 impl Machine {
     /// Builds the machine.
     ///
     /// # Errors
-    /// When the host does not give the address space for its physical memory.
-    pub fn new(description: &Description) -> io::Result<Self> {
+    /// When the description contradicts itself, or the host does not give the address space for its physical memory.
+    pub fn new(description: &Description) -> Result<Self, MachineError> {
+        let layout = description.layout()?;
         let memory = PhysicalMemory::new(Config {
             memlock: description.memlock,
             ..Config::default()
         })?;
-        let selftest = Selftest::new(&memory, &Epochs::new());
+        let epochs = Epochs::new();
+        let selftest = Selftest::new(&memory, &epochs);
         let contexts = Arc::new(Contexts::default());
         let mut paths = Paths::new();
         for (path, number, mode, rlimit_mode) in [
@@ -91,12 +145,32 @@ impl Machine {
             };
             paths.add(path, Arc::new(node));
         }
+        let ground = Ground {
+            memory: memory.clone(),
+            epochs,
+            selftest,
+        };
+        let units: Vec<MachineUnit> = layout
+            .units
+            .into_iter()
+            .map(|described| MachineUnit {
+                built: described.model.configurable().build(&ground),
+                described,
+            })
+            .collect();
+        let devices = place(layout.devices, &units);
+        for device in &devices {
+            let node = DeviceNode(device.vfio.clone());
+            paths.add(device.vfio.path(), Arc::new(node));
+        }
         if description.fault_injection == FaultInjection::Present {
             debugfs::add_to(&mut paths)?;
         }
         Ok(Self {
             memory,
             contexts,
+            units,
+            devices,
             paths,
         })
     }
@@ -111,6 +185,16 @@ impl Machine {
         &self.contexts
     }
 
+    /// Its IOMMUs.
+    pub fn units(&self) -> &[MachineUnit] {
+        &self.units
+    }
+
+    /// Its devices: the first is `/dev/vfio/devices/vfio0`.
+    pub fn devices(&self) -> &[MachineDevice] {
+        &self.devices
+    }
+
     /// The files that a client sees in addition to the host's.
     pub fn paths(&self) -> &Paths {
         &self.paths
@@ -120,4 +204,17 @@ impl Machine {
     pub fn paths_mut(&mut self) -> &mut Paths {
         &mut self.paths
     }
+}
+
+/// Puts devices behind their units.
+fn place(placed: Vec<PlacedDevice>, units: &[MachineUnit]) -> Vec<MachineDevice> {
+    let owners = Owners::new();
+    let devices = (0..).zip(placed).filter_map(|(number, described)| {
+        let group = GroupId(described.group.into());
+        let unit = units.get(described.unit)?;
+        let endpoint = unit.built.endpoint(described.address, group);
+        let vfio = swiommu_vfio::Device::new(number, endpoint, &owners);
+        Some(MachineDevice { described, vfio })
+    });
+    devices.collect()
 }

@@ -23,7 +23,7 @@ use crate::launch::{Plan, Program, Tree, kill_children};
 use crate::listener::Listener;
 use crate::long_calls::LongCalls;
 use crate::outcome::Outcome;
-use crate::paths::Names;
+use crate::paths::{Names, Shadow};
 use crate::probe;
 use crate::signals::{Arrived, Signals};
 use crate::table::Table;
@@ -60,12 +60,14 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
     raise_descriptor_limit();
     let first = First::meet(&tree, &config.program)?;
     let table = Table::new()?;
+    let names = Names::new(&config.paths);
     let service = Arc::new(Service {
         listener: Listener::new(first.listener),
         host: HostFiles::new(table.as_fd()),
         table,
         long_calls: LongCalls::default(),
-        names: Names::new(&config.paths),
+        shadow: Shadow::new(&config.paths, &names),
+        names,
         threads: Threads::new(config.spaces),
         paths: config.paths,
         capabilities: config.capabilities,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use swiommu_abi::command::{Command, CommandSet, Route, classify};
 use swiommu_abi::test_cmd::{IOMMU_TEST_CMD, IommuTestOp};
 use swiommu_abi::vfio::command::{Argument, VfioCommand};
+use swiommu_abi::vfio::device;
 use swiommu_abi::{Field, Value};
 use swiommu_addr::{Hva, HvaRange};
 use swiommu_files::{
@@ -99,6 +100,9 @@ impl Node for TracedNode {
     }
 }
 
+/// Where VFIO's device files are.
+const DEVICES: &str = "/dev/vfio/devices/";
+
 /// An ioctl that we know how to show.
 enum Known {
     Command(&'static Command),
@@ -106,7 +110,14 @@ enum Known {
 }
 
 impl Known {
-    fn of(request: u32) -> Option<Self> {
+    /// The numbers of VFIO mean one thing on a context and another on a device.
+    fn of(file: &str, request: u32) -> Option<Self> {
+        if file.starts_with(DEVICES) {
+            let mut commands = device::COMMANDS.iter();
+            return commands
+                .find(|command| command.request == request)
+                .map(Self::Vfio);
+        }
         match classify(request, CommandSet::WithSelftest) {
             Route::Command(command) => Some(Self::Command(command)),
             Route::VfioCompat(command) => Some(Self::Vfio(command)),
@@ -189,7 +200,7 @@ impl File for TracedFile {
     }
 
     fn ioctl(&self, caller: &dyn Caller, request: u32, arg: Arg) -> Result<i32, Refusal> {
-        let Some(known) = Known::of(request) else {
+        let Some(known) = Known::of(self.name(), request) else {
             let result = self.file.ioctl(caller, request, arg);
             let value = result.as_ref().map(|value| i64::from(*value));
             let arguments = vec![("arg", Value::Unsigned(arg.number()))];
@@ -255,6 +266,10 @@ impl File for TracedFile {
 
     fn dma_buf(&self) -> Option<Arc<dyn DmaBuf>> {
         self.file.dma_buf()
+    }
+
+    fn watched(&self) -> Option<&Arc<dyn File>> {
+        Some(&self.file)
     }
 
     fn mmap(&self, caller: &dyn Caller, request: &MmapRequest) -> Result<(), Refusal> {

@@ -24,7 +24,7 @@ use crate::client::Client;
 use crate::config::{Capabilities, FaultInjection, MemoryWatch};
 use crate::listener::{Listener, Notification, Reply};
 use crate::long_calls::LongCalls;
-use crate::paths::Names;
+use crate::paths::{Names, Shadow};
 use crate::table::{Served, Table};
 use crate::threads::{Thread, Threads};
 
@@ -37,6 +37,7 @@ pub(crate) struct Service {
     pub(crate) threads: Threads,
     pub(crate) paths: Arc<Paths>,
     pub(crate) names: Names,
+    pub(crate) shadow: Shadow,
     pub(crate) host: HostFiles,
     pub(crate) capabilities: Capabilities,
     pub(crate) memory_watch: MemoryWatch,

@@ -85,9 +85,7 @@ impl Service {
             Target::Proc(ProcPath::FailNth(owner)) => {
                 self.open_fail_nth(notification, &subject, *owner, flags)
             }
-            // Nothing may be created in its place. Reading it finds what the host has there: nothing.
-            Target::Directory(_) if flags.has(libc::O_CREAT) => Reply::Fail(Errno::EISDIR),
-            Target::Directory(_) => Reply::Continue,
+            Target::Directory(path) => self.open_directory(notification, &subject, path, flags),
         }
     }
 
@@ -123,6 +121,29 @@ impl Service {
             Ok(Opened::Host(file)) => opened(client.give(file.as_fd(), for_file, None)),
             Err(refusal) => Reply::Fail(refuse(&client, "open", &refusal)),
         }
+    }
+
+    /// Opens a directory that the host lacks.
+    fn open_directory(
+        &self,
+        notification: &Notification,
+        subject: &Subject,
+        path: &Path,
+        flags: Flags,
+    ) -> Reply {
+        const DIRECTORY: Stat = Stat::Directory { mode: 0o755 };
+        if let Err(errno) = permit(DIRECTORY, flags, subject.wants_directory) {
+            return Reply::Fail(errno);
+        }
+        let directory = match self.shadow.open(path) {
+            Ok(directory) => directory,
+            Err(errno) => return Reply::Fail(errno),
+        };
+        let client = match Client::new(self, notification, &subject.thread, None) {
+            Ok(client) => client,
+            Err(errno) => return Reply::Fail(errno),
+        };
+        opened(client.give(directory.as_fd(), flags.for_file(), None))
     }
 
     /// Opens `/proc/PID/task/TID/fail-nth`, if it exists in this run.

@@ -48,6 +48,7 @@ impl Service {
         let resolver = Resolver {
             paths: &self.paths,
             names: &self.names,
+            shadow: &self.shadow,
             thread: &thread,
         };
         let target = resolver.resolve(argument.at, path, argument.follow)?;

@@ -3,6 +3,7 @@
 mod names;
 mod proc;
 mod resolve;
+mod shadow;
 
 #[cfg(test)]
 mod tests;
@@ -10,3 +11,4 @@ mod tests;
 pub(crate) use names::Names;
 pub(crate) use proc::{Owner, ProcPath};
 pub(crate) use resolve::{Follow, Resolver, Target};
+pub(crate) use shadow::Shadow;

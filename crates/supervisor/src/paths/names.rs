@@ -35,6 +35,11 @@ impl Names {
         self.directories.contains(path)
     }
 
+    /// All directories that hold nodes of ours and that the host lacks.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.directories.iter().map(PathBuf::as_path)
+    }
+
     /// Whether the path may lead to something of ours. A link of another name to it is not followed.
     pub(crate) fn may_match(&self, path: &[u8]) -> bool {
         let path = without_trailing_slashes(path);

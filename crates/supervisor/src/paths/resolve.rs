@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use rustix::process::getpid;
 use swiommu_files::{FdNumber, Node, Paths};
 
+use super::Shadow;
 use super::names::{Names, without_trailing_slashes};
 use super::proc::ProcPath;
 use crate::placeholder::link;
@@ -40,6 +41,7 @@ pub(crate) enum Follow {
 pub(crate) struct Resolver<'a> {
     pub(crate) paths: &'a Paths,
     pub(crate) names: &'a Names,
+    pub(crate) shadow: &'a Shadow,
     pub(crate) thread: &'a Thread,
 }
 
@@ -133,6 +135,9 @@ impl Resolver<'_> {
 
     /// From our name of a file to the client's, which may have another root. Where the name is by way of `self`, it is ours.
     fn seen_by_client(&self, path: &Path) -> Option<PathBuf> {
+        if let Some(path) = self.shadow.name_of(path) {
+            return Some(path);
+        }
         let root = PathBuf::from(std::ffi::OsString::from_vec(self.thread.link("root").ok()?));
         let path = Path::new("/").join(path.strip_prefix(root).ok()?);
         let own = format!("/proc/{}", getpid().as_raw_nonzero());
