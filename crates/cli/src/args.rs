@@ -1,15 +1,17 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use swiommu_inspect::Format;
+use swiommu_machine::{Choice, DeviceDescription, Entry, UnitDescription};
 
 /// IOMMUFD in user space.
 ///
-/// Gives an unmodified program a /dev/iommu, on a machine with no IOMMU, no root and no kernel module. Behind it the
-/// kernel's own mock IOMMU keeps real page tables; errno by errno it answers as Linux 7.3 does.
+/// Gives an unmodified program a /dev/iommu and VFIO devices, on a machine with no IOMMU, no root and no kernel module. Behind them
+/// are software models of real IOMMUs, with real page tables; errno by errno it answers as Linux 7.3 does.
 #[derive(Debug, Parser)]
 #[command(
     name = "swiommu",
@@ -24,14 +26,18 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a program that finds a /dev/iommu
+    /// Run a program that finds a /dev/iommu and VFIO devices
     ///
-    /// The program is not changed: its system calls on /dev/iommu and /dev/vfio/vfio, and those of every process that it starts,
-    /// are answered by swiommu, and all others run natively. Its exit code is passed through; if a signal kills it, the code is 128
+    /// The program is not changed: its system calls on /dev/iommu, /dev/vfio/vfio and /dev/vfio/devices, and those of every process
+    /// that it starts, are answered by swiommu, and all others run natively. Its exit code is passed through; if a signal kills it, the code is 128
     /// and the signal's number. swiommu's own failures end with 125, a program that cannot be executed with 126, one that is not
     /// found with 127, as env(1) has it.
     #[command(override_usage = "swiommu run [OPTIONS] -- PROGRAM [ARGUMENT]...")]
     Run(RunOptions),
+    /// Tell what the options or a file say that a machine has
+    ///
+    /// Prints each IOMMU with what it can do, and each device with its path, its IOMMU, its group and its reserved addresses.
+    Machine(MachineCommand),
     /// See what it does: a small client goes through the objects of IOMMUFD, call by call
     Try(TryOptions),
     /// Draw the objects of a program that is running under swiommu
@@ -47,6 +53,9 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   swiommu run -- ./my-vmm-tests
+  swiommu run --iommu vtd:aw=57,caches=small -- ./my-driver
+  swiommu run --device dma:group=1 --device dma:group=1 -- ./my-driver
+  swiommu run --machine lab.toml -- ./my-driver
   swiommu run --trace calls.jsonl -- cargo test
   swiommu run --memlock enforce --grant sys_resource -- ./iommufd
   swiommu run --fail-nth 17 -- ./my-driver")]
@@ -91,9 +100,75 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) logging: LogOptions,
 
+    #[command(flatten)]
+    pub(crate) machine: MachineOptions,
+
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
+}
+
+/// What the machine has.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Machine")]
+pub(crate) struct MachineOptions {
+    /// An IOMMU: its kind, and settings; may be repeated. `swiommu machine --help` has the list
+    ///
+    /// Without any there is one, of kind `vtd`. The mock of the kernel's selftest, for `IOMMU_TEST_CMD`, is always there too.
+    #[arg(long, value_name = "KIND[:SETTING=VALUE,...]")]
+    pub(crate) iommu: Vec<UnitDescription>,
+
+    /// A device, the first of which is /dev/vfio/devices/vfio0: its kind, and settings; may be repeated
+    ///
+    /// Without any there is one behind each IOMMU.
+    #[arg(long, value_name = "KIND[:SETTING=VALUE,...]")]
+    pub(crate) device: Vec<DeviceDescription>,
+
+    /// The IOMMUs and devices, from a file; `swiommu machine --toml` writes one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["iommu", "device"])]
+    pub(crate) machine: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = machine_help())]
+pub(crate) struct MachineCommand {
+    /// Print it as a file for --machine
+    #[arg(long)]
+    pub(crate) toml: bool,
+
+    #[command(flatten)]
+    pub(crate) machine: MachineOptions,
+}
+
+/// Every kind of IOMMU and device with its settings, and examples.
+fn machine_help() -> String {
+    let mut text = String::new();
+    kinds::<UnitDescription>(&mut text, "--iommu");
+    kinds::<DeviceDescription>(&mut text, "--device");
+    text + "\
+Examples:
+  swiommu machine
+  swiommu machine --iommu vtd:name=host,aw=57 --device dma:unit=host,at=3b:00.0
+  swiommu machine --iommu vtd --iommu vtd:caches=off --toml > lab.toml
+  swiommu machine --machine lab.toml"
+}
+
+fn kinds<E: Entry>(text: &mut String, option: &str) {
+    for entry in E::all() {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{option} {}: {}", entry.kind(), entry.meaning());
+        for choice in entry.choices() {
+            let Choice {
+                name,
+                values,
+                meaning,
+                value,
+            } = choice;
+            let default = value.map_or_else(String::new, |value| format!(" [default: {value}]"));
+            let _ = writeln!(text, "  {name}: {meaning}{default}\n    {values}");
+        }
+        text.push('\n');
+    }
 }
 
 #[derive(Debug, Args)]

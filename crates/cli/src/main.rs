@@ -7,6 +7,7 @@ mod control;
 mod diagram;
 mod doctor;
 mod logging;
+mod machine;
 mod run;
 mod show;
 mod tour;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             logging::start(&options.logging);
             run::run(&options)
         }
+        Command::Machine(options) => machine::print(&options),
         Command::Try(options) => tour::show(&options),
         Command::TryClient => tour::client(),
         Command::Show(options) => show::show(&options),

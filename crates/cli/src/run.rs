@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use swiommu_injection::Countdown;
 use swiommu_inspect::{JsonLines, Sink, traced};
 use swiommu_machine::{Description, FaultInjection, Machine};
-use swiommu_mem::{MemlockPolicy, Processes, install_sigbus_handler};
+use swiommu_mem::{MemlockPolicy, Processes};
 use swiommu_supervisor::{
     Capabilities, CapabilitySource, Config, FaultInjection as Injected, MemoryWatch, NewPrivileges,
 };
@@ -17,6 +17,7 @@ use swiommu_supervisor::{
 use crate::args::{Grant, Memlock, RunOptions, Watch};
 use crate::control;
 use crate::diagram::Fullest;
+use crate::machine;
 
 /// Runs the program. Returns the exit code to end with.
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
@@ -24,14 +25,14 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
         Memlock::Report => MemlockPolicy::Report,
         Memlock::Enforce => MemlockPolicy::Enforce,
     };
-    let machine = machine(&Description {
+    let machine = machine::build(&Description {
         memlock,
         fault_injection: if options.fault_injection {
             FaultInjection::Present
         } else {
             FaultInjection::Absent
         },
-        ..Description::default()
+        ..machine::description(&options.machine)?
     })?;
     let injected = injected(options);
     let mut paths = machine.paths().clone();
@@ -71,12 +72,6 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<u8> {
     report_memlock(&machine, options.memlock);
     report_injection(&injected);
     Ok(outcome.exit_code())
-}
-
-/// A machine, and what survives of it when a client truncates a mapped file.
-pub(crate) fn machine(description: &Description) -> anyhow::Result<Machine> {
-    install_sigbus_handler().context("cannot install a handler of SIGBUS")?;
-    Ok(Machine::new(description)?)
 }
 
 /// A trace into a file.

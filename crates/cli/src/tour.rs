@@ -16,7 +16,8 @@ use swiommu_mem::Processes;
 use swiommu_supervisor::Config;
 
 use crate::args::TryOptions;
-use crate::run::{machine, trace_file};
+use crate::machine;
+use crate::run::trace_file;
 
 /// Prints calls, and the graph when attachments change.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ fn attachments(nodes: &[Node]) -> BTreeSet<(ObjectId, ObjectId)> {
 
 /// Runs the client and shows what it does.
 pub(crate) fn show(options: &TryOptions) -> anyhow::Result<u8> {
-    let machine = machine(&Description::default())?;
+    let machine = machine::build(&Description::default())?;
     let tour = Tour {
         story: Story::new(stdout()),
         contexts: machine.contexts().clone(),

@@ -5,7 +5,7 @@ mod entry;
 mod error;
 mod layout;
 pub(crate) mod setting;
-mod text;
+pub(crate) mod text;
 mod toml;
 
 #[cfg(test)]

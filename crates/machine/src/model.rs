@@ -17,6 +17,7 @@ use swiommu_selftest::Selftest;
 
 use crate::description::PciAddress;
 use crate::description::setting::Configurable;
+use crate::description::text::print;
 
 /// Which IOMMU a unit is, with its settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,11 @@ impl UnitModel {
         [Self::Vtd(VtdSettings::default()), Self::Mock(MockSettings)]
     }
 
+    /// What it is, in words.
+    pub fn meaning(&self) -> &'static str {
+        self.configurable().meaning()
+    }
+
     pub(crate) fn configurable(&self) -> &dyn UnitKind {
         match self {
             Self::Vtd(settings) => settings,
@@ -45,6 +51,14 @@ impl UnitModel {
             Self::Vtd(settings) => settings,
             Self::Mock(settings) => settings,
         }
+    }
+}
+
+/// The kind and its settings.
+impl fmt::Display for UnitModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let model = self.configurable();
+        print(model.kind(), &model.choices(), f)
     }
 }
 
@@ -103,6 +117,14 @@ impl DeviceModel {
         match self {
             Self::Dma(settings) => settings,
         }
+    }
+}
+
+/// The kind and its settings.
+impl fmt::Display for DeviceModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let model = self.configurable();
+        print(model.kind(), &model.choices(), f)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{DescriptionError, PciAddress};
 use crate::model::{DeviceModel, UnitModel};
 
 /// Something that is described by a kind and settings, as `KIND:SETTING=VALUE,…` or as a table in TOML.
-pub trait Entry: Sized {
+pub trait Entry: Sized + fmt::Debug + fmt::Display + FromStr<Err = DescriptionError> {
     /// What it is called in messages.
     const WHAT: &'static str;
 
@@ -168,7 +168,7 @@ macro_rules! entry {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                super::text::print(self, f)
+                super::text::print(self.kind(), &self.choices(), f)
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::setting::list;
-use super::{DescriptionError, Entry};
+use super::{Choice, DescriptionError, Entry};
 
 /// Reads an entry. After the kind comes a colon or a comma.
 pub(super) fn parse<E: Entry>(text: &str) -> Result<E, DescriptionError> {
@@ -35,10 +35,9 @@ pub(super) fn of_kind<E: Entry>(kind: &str) -> Result<E, DescriptionError> {
     })
 }
 
-/// Shows an entry as [`parse`] reads it, with every setting that was not left open.
-pub(super) fn print<E: Entry>(entry: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(entry.kind())?;
-    let choices = entry.choices();
+/// Shows something of a kind as [`parse`] reads it, with every setting that was not left open.
+pub(crate) fn print(kind: &str, choices: &[Choice], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(kind)?;
     let chosen = choices
         .iter()
         .filter_map(|choice| Some((choice.name, choice.value.as_ref()?)));

@@ -173,9 +173,13 @@ fn write<E: Entry>(text: &mut String, table: &str, entry: &E) {
         entry.kind()
     );
     for choice in entry.choices() {
-        if let Some(value) = choice.value {
-            // Values are words and numbers: nothing in them needs an escape.
-            let _ = writeln!(text, "{} = \"{value}\"", choice.name);
-        }
+        let Some(value) = choice.value else {
+            continue;
+        };
+        // Values are words and numbers: nothing in them needs an escape.
+        let _ = match value.parse::<u32>() {
+            Ok(number) => writeln!(text, "{} = {number}", choice.name),
+            Err(_) => writeln!(text, "{} = \"{value}\"", choice.name),
+        };
     }
 }

@@ -39,6 +39,9 @@ impl BuiltUnit for Mock {
     }
 
     fn summary(&self) -> Vec<String> {
-        vec!["page tables of 2 KiB granule; nesting, vIOMMUs, events and queues as the kernel's selftest has them".to_owned()]
+        vec![
+            "page tables of 2 KiB granule; nesting, vIOMMUs, event queues, hardware queues"
+                .to_owned(),
+        ]
     }
 }

@@ -32,6 +32,9 @@ pub(crate) const ALL: &[Test] = &[
     ("attributes_are_those_of_a_device", || {
         client("attributes", &[]);
     }),
+    ("directories_of_ours_can_be_read", || {
+        client("directories", &[]);
+    }),
     ("links_of_proc_show_served_files", || client("links", &[])),
     ("a_text_is_a_file", || client("text", &[])),
     ("other_calls_are_native", || client("native", &[])),
@@ -443,6 +446,7 @@ fn nobody_can_be_supervised() {
         ("names", ""),
         ("links", ""),
         ("attributes", ""),
+        ("directories", ""),
         ("fork", ""),
         ("passing", ""),
         ("cycles", "200"),

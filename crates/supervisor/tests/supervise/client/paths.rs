@@ -1,7 +1,8 @@
 //! Paths that are ours, and those that are not.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::path::Path;
 
 use super::Client;
 use super::sys::{self, access, call, close, device, fork, fstat, ioctl, open, openat, stat_at};
@@ -12,6 +13,7 @@ pub(super) const ALL: &[Client] = &[
     ("open-flags", open_flags),
     ("openat2", openat2),
     ("attributes", attributes),
+    ("directories", directories),
     ("links", links),
     ("text", text),
     ("native", native),
@@ -28,6 +30,40 @@ fn opens_at(at: i32, path: &str) {
     let fd = openat(at, path, libc::O_RDWR).unwrap_or_else(|errno| panic!("{path}: {errno}"));
     assert_eq!(ioctl(fd, request::FD, 0), Ok(fd), "{path}");
     assert_eq!(close(fd), Ok(0));
+}
+
+fn directories(_: &[String]) {
+    let listed = |path| {
+        let entries = fs::read_dir(path).expect("it can be read");
+        let entries: Vec<fs::DirEntry> = entries.map(|entry| entry.expect("it is read")).collect();
+        entries
+    };
+    let [device] = &listed("/dev/swiommu-test")[..] else {
+        panic!("there is one node");
+    };
+    assert_eq!(device.path(), Path::new("/dev/swiommu-test/device"));
+    // Looked up from the directory's descriptor, which is the host's.
+    let found = device.metadata().expect("it exists");
+    assert!(found.file_type().is_char_device());
+    assert_eq!(found.rdev(), libc::makedev(DEVICE.major, DEVICE.minor));
+    let [text] = &listed("/sys/swiommu-test")[..] else {
+        panic!("there is one node");
+    };
+    assert_eq!(text.metadata().expect("it exists").len(), TEXT.len() as u64);
+
+    let read_only = libc::O_RDONLY | libc::O_DIRECTORY;
+    let directory = open("/dev/swiommu-test", read_only).expect("it opens");
+    opens_at(directory, "device");
+    opens_at(directory, "../iommu");
+    let host = fstat(directory).expect("it is open").st_mode;
+    assert_eq!(host & libc::S_IFMT, libc::S_IFDIR);
+    for flags in [libc::O_RDWR, libc::O_WRONLY | libc::O_CREAT] {
+        assert_eq!(open("/dev/swiommu-test", flags), Err(libc::EISDIR));
+    }
+    assert_eq!(
+        open("/dev/swiommu-test", libc::O_CREAT | libc::O_DIRECTORY),
+        Err(libc::EINVAL)
+    );
 }
 
 fn names(_: &[String]) {
