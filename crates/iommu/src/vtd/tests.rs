@@ -357,6 +357,12 @@ fn each_fault_has_its_number() {
     assert!(error.to_string().contains("(0x85)"), "{error}");
     let mut privileged = w.endpoint.dma_port(Pasid::NONE).privileged();
     assert_eq!(read(&mut privileged, 7 * PAGE), 0x5d);
+    port.read(Iova::new(7 * PAGE), &mut [0]).unwrap();
+    assert_eq!(
+        read(&mut privileged, 7 * PAGE),
+        0x5d,
+        "also when it is cached"
+    );
 
     // The leaf's table is gone from the second stage.
     let tables = IovaRange::from_len(Iova::new(gpa(3)), PAGE).unwrap();

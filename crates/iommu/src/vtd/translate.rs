@@ -48,17 +48,30 @@ impl Requester {
         tag(self.entry.domain(), pasid)
     }
 
+    /// The requests that the entry enables at all.
+    fn enabled(&self) -> Access {
+        let supervisor = match self.stages {
+            Stages::Second(_) => true,
+            Stages::First(_) | Stages::Nested(_) => self
+                .entry
+                .first()
+                .is_some_and(|first| first.flags.contains(FirstStageFlags::SRE)),
+        };
+        let data = Access::READ | Access::WRITE;
+        if supervisor {
+            data
+        } else {
+            data & Access::USER
+        }
+    }
+
     /// What is refused before any walk.
     fn gate(&self, wanted: Access) -> Result<(), FaultReason> {
         if wanted.intersects(Access::EXECUTE) {
             return Err(FaultReason::ExecuteDisabled);
         }
-        let first = self.entry.first().ok_or(FaultReason::PasidEntryInvalid)?;
-        let has_first = !matches!(self.stages, Stages::Second(_));
-        if has_first
-            && wanted.intersects(Access::PRIVILEGED)
-            && !first.flags.contains(FirstStageFlags::SRE)
-        {
+        self.entry.first().ok_or(FaultReason::PasidEntryInvalid)?;
+        if !self.enabled().contains(wanted) {
             return Err(FaultReason::SupervisorDisabled);
         }
         Ok(())
@@ -264,7 +277,9 @@ impl Translate for Requester {
         }
         let walk = tlb.begin_walk();
         match self.walk(iova, wanted) {
-            Ok(found) => {
+            Ok(mut found) => {
+                // What finds the entry again has not passed the gate.
+                found.access &= self.enabled();
                 walk.insert(tag, iova, &found, Marks::NONE);
                 Ok(found)
             }
