@@ -71,3 +71,15 @@ pub enum DmaError {
         size: usize,
     },
 }
+
+impl DmaError {
+    /// The first address that was not reached: of the failing piece, where the piece failed as a whole.
+    pub const fn iova(&self) -> Iova {
+        match self {
+            Self::Fault { iova, .. }
+            | Self::Memory { iova, .. }
+            | Self::Overflow { iova, .. }
+            | Self::Unaligned { iova, .. } => *iova,
+        }
+    }
+}

@@ -30,7 +30,7 @@ pub struct DmaPort {
     translate: Arc<dyn Translate>,
     version: u64,
     /// Reads, writes and so on as a user, or as a privileged requester.
-    privilege: Access,
+    pub(super) privilege: Access,
     ask: Option<AskForPage>,
 }
 
@@ -239,7 +239,6 @@ impl DmaPort {
         }
         Entered {
             memory: &self.memory,
-            privilege: self.privilege,
             translate: &*self.translate,
             _guard: guard,
         }
@@ -275,8 +274,6 @@ impl DmaPort {
 /// A port that is inside its epoch, with what is attached now.
 pub(super) struct Entered<'a> {
     pub(super) memory: &'a PhysicalMemory,
-    /// The access of all its requests: as a user, or as a privileged requester.
-    pub(super) privilege: Access,
     translate: &'a dyn Translate,
     _guard: Guard<'a>,
 }

@@ -22,6 +22,7 @@ impl DmaPort {
     /// addresses are IOVAs.
     pub fn session(&mut self) -> DmaSession<'_> {
         DmaSession {
+            privilege: self.privilege,
             entered: self.enter(),
             fault: OnceLock::new(),
         }
@@ -58,6 +59,7 @@ impl DmaPort {
 /// }
 /// ```
 pub struct DmaSession<'a> {
+    privilege: Access,
     entered: Entered<'a>,
     fault: OnceLock<DmaError>,
 }
@@ -135,7 +137,7 @@ impl GuestMemory for DmaSession<'_> {
             session: self,
             iova,
             rest: count,
-            wanted: wanted & self.entered.privilege,
+            wanted: wanted & self.privilege,
         })
     }
 }
