@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an error is a failure")]
 
+mod dma;
 mod guest;
 mod virtio_queue;
