@@ -1,7 +1,9 @@
 //! `swiommu try`: the main job in one command.
 //!
-//! A small client is run under supervision as any program would be. What is printed is its trace, and the object graph whenever
-//! a device has come to be attached somewhere else: nothing is told that did not happen.
+//! A small client is run under supervision as any program would be. What is printed is its trace, the object graph whenever a
+//! device has come to be attached somewhere else, and what the VFIO device reads: nothing is told that did not happen.
+
+mod device;
 
 use std::collections::BTreeSet;
 use std::io::{Stdout, Write, stdout};
@@ -15,6 +17,7 @@ use swiommu_machine::{Contexts, Description};
 use swiommu_mem::Processes;
 use swiommu_supervisor::Config;
 
+use self::device::Device;
 use crate::args::TryOptions;
 use crate::machine;
 use crate::run::trace_file;
@@ -25,6 +28,7 @@ struct Tour {
     story: Story<Stdout>,
     contexts: Arc<Contexts>,
     attachments: Mutex<BTreeSet<(ObjectId, ObjectId)>>,
+    device: Device,
 }
 
 impl Sink for Tour {
@@ -45,6 +49,9 @@ impl Sink for Tour {
             let _ = writeln!(stdout(), "\n{}", draw(&nodes));
         }
         *before = now;
+        if let Some(news) = self.device.after(call) {
+            let _ = writeln!(stdout(), "\n{news}\n");
+        }
     }
 }
 
@@ -70,6 +77,7 @@ pub(crate) fn show(options: &TryOptions) -> anyhow::Result<u8> {
         story: Story::new(stdout()),
         contexts: machine.contexts().clone(),
         attachments: Mutex::default(),
+        device: Device::of(&machine).context("no device of the machine does DMA")?,
     };
     let mut paths = traced(machine.paths(), &(Arc::new(tour) as Arc<dyn Sink>));
     if let Some(path) = &options.trace {

@@ -43,6 +43,33 @@ fn a_diagram_is_written_at_the_end() {
 }
 
 #[test]
+fn the_tour_shows_a_stale_translation_and_the_walk_behind_it() {
+    let tour = swiommu(&["try"]);
+    assert!(tour.status.success(), "{tour:?}");
+    let shown = text(&tour.stdout);
+    let in_order = [
+        "VFIO_DEVICE_ATTACH_IOMMUFD_PT(",
+        "The device reads \"first\" by DMA.",
+        "first stage, level 3: 0x0000000000101067 at GPA 0x100000",
+        "first stage, level 0: 0x0000000000108067 at GPA 0x103028",
+        "through the second stage: 3:0x",
+        "leads to PA 0x",
+        "The device still reads \"first\"",
+        "first stage, level 0: 0x0000000000109067 at GPA 0x103028",
+        "IOMMU_HWPT_INVALIDATE(",
+        "The device reads \"later\" by DMA.",
+        "VFIO_DEVICE_DETACH_IOMMUFD_PT(",
+    ];
+    let mut rest = shown.as_str();
+    for expected in in_order {
+        let Some((_, after)) = rest.split_once(expected) else {
+            panic!("no {expected:?} where it should be:\n{shown}");
+        };
+        rest = after;
+    }
+}
+
+#[test]
 fn the_nth_step_of_a_run_fails_and_is_named() {
     let first = run_client(&["--fail-nth", "1"]);
     assert!(!first.status.success());

@@ -38,6 +38,18 @@ impl Buffer {
             .map(|at| unsafe { self.start.add(at).read_volatile() })
             .collect()
     }
+
+    /// Writes bytes, where a device may read them at any time.
+    ///
+    /// # Panics
+    /// When they reach beyond the end.
+    pub(crate) fn write(&self, at: usize, from: &[u8]) {
+        assert!(at + from.len() <= self.len, "a write beyond the buffer");
+        for (offset, byte) in from.iter().enumerate() {
+            // SAFETY: `at + offset` is within the mapping, which is writable for as long as `self` lives.
+            unsafe { self.start.add(at + offset).write_volatile(*byte) };
+        }
+    }
 }
 
 impl Drop for Buffer {

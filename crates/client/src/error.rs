@@ -25,3 +25,13 @@ pub enum Error {
     #[error("{0}")]
     Data(&'static str),
 }
+
+/// A call of our own that failed.
+pub(crate) fn call(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::Call { what, error }
+}
+
+/// A call through the upstream crate that failed.
+pub(crate) fn upstream(what: &'static str) -> impl FnOnce(iommufd_ioctls::IommufdError) -> Error {
+    move |error| Error::Upstream { what, error }
+}

@@ -9,8 +9,10 @@
 
 mod buffer;
 mod error;
+pub mod guest;
 pub mod raw;
 mod tour;
+mod vfio;
 
 pub use error::Error;
 pub use tour::tour;

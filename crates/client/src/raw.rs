@@ -19,7 +19,7 @@ pub fn iova_ranges(iommufd: impl AsFd, ioas_id: u32) -> io::Result<Vec<iommu_iov
     let mut ranges: Vec<iommu_iova_range> = Vec::new();
     loop {
         let mut arg = iommu_ioas_iova_ranges {
-            size: size_of_u32::<iommu_ioas_iova_ranges>(),
+            size: size::<iommu_ioas_iova_ranges>(),
             ioas_id,
             num_iovas: u32::try_from(ranges.len()).unwrap_or(u32::MAX),
             __reserved: 0,
@@ -63,7 +63,7 @@ struct TestCmd {
 }
 
 fn test(iommufd: impl AsFd, op: u32, id: u32, words: [u64; 6]) -> io::Result<[u64; 6]> {
-    let size = size_of_u32::<TestCmd>();
+    let size = size::<TestCmd>();
     let mut cmd = TestCmd {
         size,
         op,
@@ -172,10 +172,11 @@ fn high(word: u64) -> u32 {
     low(word >> 32)
 }
 
+/// The size of a struct of the uAPI, as its first field says it.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "structs of the uAPI are small"
 )]
-fn size_of_u32<T>() -> u32 {
+pub(crate) fn size<T>() -> u32 {
     size_of::<T>() as u32
 }

@@ -1,7 +1,6 @@
 //! The tour itself.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
@@ -15,7 +14,9 @@ use iommufd_bindings::iommufd::{
 use iommufd_ioctls::{IommuFd, IommufdIoas};
 
 use crate::buffer::Buffer;
-use crate::{Error, raw};
+use crate::error::{call, upstream};
+use crate::raw::{self, size};
+use crate::{Error, guest};
 
 /// Where the tour maps its memory.
 const IOVA: u64 = 0x100_0000;
@@ -27,7 +28,7 @@ const MOCK_VIOMMU: u32 = 0xdead_beef;
 const MOCK_NESTED: u32 = 0xdead;
 
 /// Opens `/dev/iommu` and goes through its objects: an IOAS with memory, devices, a software access that moves data, a nesting
-/// parent with two nested page tables, and out again.
+/// parent with two nested page tables, and out again. Then it is the VMM of a guest that has a device behind VT-d.
 ///
 /// # Errors
 /// The first call that fails, or data that does not arrive.
@@ -38,7 +39,7 @@ pub fn tour() -> Result<(), Error> {
     let iommufd = Arc::new(IommuFd::new_from_fd(file));
     let ioas = IommufdIoas::new(iommufd.clone()).map_err(upstream("IOMMU_IOAS_ALLOC"))?;
     let memory = Buffer::new(LEN).map_err(call("mmap"))?;
-    map(&iommufd, &ioas, &memory)?;
+    map(&iommufd, &ioas, &memory, IOVA)?;
     raw::iova_ranges(&test, ioas.id()).map_err(call("IOMMU_IOAS_IOVA_RANGES"))?;
 
     let first = raw::mock_domain(&test, ioas.id()).map_err(call("MOCK_DOMAIN"))?;
@@ -48,10 +49,16 @@ pub fn tour() -> Result<(), Error> {
     raw::check_map(&test, first.hwpt, IOVA, mapped).map_err(call("MD_CHECK_MAP"))?;
     move_data(&test, &ioas, &memory)?;
     let parent = nest(&iommufd, &test, &ioas, first, second)?;
-    virtualize(&iommufd, &test, parent, second)
+    virtualize(&iommufd, &test, parent, second)?;
+    guest::run(&iommufd, &test)
 }
 
-fn map(iommufd: &IommuFd, ioas: &IommufdIoas, memory: &Buffer) -> Result<(), Error> {
+pub(crate) fn map(
+    iommufd: &IommuFd,
+    ioas: &IommufdIoas,
+    memory: &Buffer,
+    iova: u64,
+) -> Result<(), Error> {
     let arg = iommu_ioas_map {
         size: size::<iommu_ioas_map>(),
         flags: FIXED_IOVA | READABLE | WRITEABLE,
@@ -59,7 +66,7 @@ fn map(iommufd: &IommuFd, ioas: &IommufdIoas, memory: &Buffer) -> Result<(), Err
         __reserved: 0,
         user_va: memory.address(),
         length: memory.len(),
-        iova: IOVA,
+        iova,
     };
     iommufd
         .map_iommu_ioas(&arg)
@@ -174,20 +181,4 @@ fn hwpt_alloc(
         .alloc_iommu_hwpt(&mut arg)
         .map_err(upstream("IOMMU_HWPT_ALLOC"))?;
     Ok(arg.out_hwpt_id)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "structs of the uAPI are small"
-)]
-fn size<T>() -> u32 {
-    size_of::<T>() as u32
-}
-
-fn call(what: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |error| Error::Call { what, error }
-}
-
-fn upstream(what: &'static str) -> impl FnOnce(iommufd_ioctls::IommufdError) -> Error {
-    move |error| Error::Upstream { what, error }
 }

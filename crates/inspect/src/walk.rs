@@ -17,7 +17,7 @@ pub struct Walk<'a> {
 
 impl fmt::Display for Walk<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "walk of IOVA {}:", self.iova)?;
+        writeln!(f, "Walk of IOVA {}, as the tables are now:", self.iova)?;
         let entries = &self.trace.entries;
         if entries.iter().all(|entry| entry.stage == Stage::Second) {
             for entry in entries {

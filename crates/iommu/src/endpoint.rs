@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bitflags::bitflags;
 use swiommu_addr::IovaRange;
 
-use crate::{Domain, DriverError, PageRequestHandler, PageResponse, Unit};
+use crate::{DmaPort, Domain, DriverError, PageRequestHandler, PageResponse, Unit};
 
 /// A process address space ID: 20 bits, and [`Pasid::NONE`] for requests without one (`IOMMU_NO_PASID`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -110,6 +110,12 @@ pub trait Endpoint: Any + Send + Sync + fmt::Debug {
     /// # Errors
     /// The driver's errno; the former attachment stays.
     fn attach(&self, pasid: Pasid, domain: &Domain) -> Result<(), DriverError>;
+
+    /// The way of its requests with this PASID, or without one, to memory; `None` where the model has no DMA.
+    fn port(&self, pasid: Pasid) -> Option<DmaPort> {
+        let _ = pasid;
+        None
+    }
 
     /// Says who takes its page requests; nobody, once it is unbound.
     fn set_page_request_handler(&self, handler: Option<Arc<dyn PageRequestHandler>>) {

@@ -202,6 +202,10 @@ impl Endpoint for VtdEndpoint {
         Ok(())
     }
 
+    fn port(&self, pasid: Pasid) -> Option<DmaPort> {
+        Some(self.dma_port(pasid))
+    }
+
     fn set_page_request_handler(&self, handler: Option<Arc<dyn PageRequestHandler>>) {
         self.page_requests.set_handler(handler);
     }
