@@ -8,10 +8,14 @@
     reason = "figures are rounded for people, and the sizes are chosen here"
 )]
 
+mod callgrind;
 mod clock;
+mod dma;
 mod ioctl;
 mod iova;
 mod memory;
+mod nested;
+mod pace;
 mod pgtable;
 mod plot;
 mod random;
@@ -52,8 +56,17 @@ enum Table {
     /// What `pgtable --instructions` counts.
     #[command(hide = true)]
     PgtableCounted,
-    /// Translation: what the IOTLB has.
-    Translate,
+    /// Translation: what the IOTLB has, and walks.
+    Translate {
+        /// In place of time, counts instructions, with callgrind.
+        #[arg(long)]
+        instructions: bool,
+    },
+    /// What `translate --instructions` counts.
+    #[command(hide = true)]
+    TranslateCounted,
+    /// DMA: copies through a guest's tables and ours.
+    Dma,
     /// System calls and mappings: trapped, continued, untrapped; in process; resident memory; memory per area.
     Ioctl,
     /// A client of the table `ioctl`.
@@ -73,7 +86,10 @@ fn main() -> anyhow::Result<ExitCode> {
         } => print!("{}", pgtable::count_instructions()?),
         Table::Pgtable { .. } => print!("{}", pgtable::run()?),
         Table::PgtableCounted => pgtable::counted()?,
-        Table::Translate => print!("{}", translate::run()?),
+        Table::Translate { instructions: true } => print!("{}", translate::count_instructions()?),
+        Table::Translate { .. } => print!("{}", translate::run()?),
+        Table::TranslateCounted => translate::counted()?,
+        Table::Dma => print!("{}", dma::run()?),
         Table::Ioctl => print!("{}", ioctl::run()?),
         Table::IoctlClient { under } => return ioctl::client(under),
     }

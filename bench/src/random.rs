@@ -10,6 +10,16 @@ pub(crate) fn shuffled(count: u64, seed: u64) -> Vec<u64> {
     order
 }
 
+/// Where each of `0..count` leads: all are one cycle, in random order.
+pub(crate) fn cycle(count: u64) -> Vec<u64> {
+    let order = shuffled(count, 7);
+    let mut next = vec![0; order.len()];
+    for (place, number) in order.iter().enumerate() {
+        next[*number as usize] = order[(place + 1) % order.len()];
+    }
+    next
+}
+
 /// Xorshift: the same numbers in every run.
 pub(crate) struct Random(u64);
 

@@ -49,6 +49,24 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// A row of ours and a peer's figures, round by round.
+    pub(crate) fn beside(
+        name: impl Into<String>,
+        unit: &'static str,
+        peer: &'static str,
+        ours: &[f64],
+        theirs: &[f64],
+        goal: Goal,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            ours: median(ours.iter().copied()),
+            peer: Some(Peer::new(peer, ours, theirs)),
+            goal,
+        }
+    }
+
     /// Whether the goal is met; `None` without a goal.
     fn verdict(&self) -> Option<bool> {
         match (&self.goal, &self.peer) {

@@ -1,8 +1,7 @@
 //! Hits in the IOTLB.
 
 use std::hint::black_box;
-use std::sync::{Barrier, RwLock};
-use std::thread;
+use std::sync::RwLock;
 
 use anyhow::ensure;
 use swiommu_addr::{Iova, Pa, PageSize};
@@ -11,14 +10,11 @@ use swiommu_pgtable::Access;
 use vm_memory::iommu::Iotlb;
 use vm_memory::{GuestAddress, Permissions};
 
-use crate::clock::nanoseconds;
 use crate::memory::resident;
-use crate::random::shuffled;
-use crate::rounds::{interleaved, median};
+use crate::pace::{latency, of_two, picks, throughput};
+use crate::random::{cycle, shuffled};
+use crate::rounds::interleaved;
 use crate::table::{Goal, Peer, Row};
-
-const ROUNDS: usize = 9;
-const LOOKUPS: u64 = 1_000_000;
 
 /// Entries, and how many times faster than the peer.
 const SIZES: [(u64, f64); 3] = [(64, 8.0), (1024, 30.0), (65536, 12.0)];
@@ -28,7 +24,7 @@ const FIRST: u64 = 1 << 32;
 const TAG: u64 = 5;
 
 /// Something that translates addresses.
-trait Cache: Sync {
+pub(super) trait Cache: Sync {
     fn new() -> Self;
     fn insert(&mut self, iova: u64, memory: u64);
     fn translate(&self, iova: u64) -> u64;
@@ -52,7 +48,7 @@ impl Cache for Tlb {
     #[inline]
     fn translate(&self, iova: u64) -> u64 {
         let iova = Iova::new(iova);
-        match self.lookup(black_box(TAG), iova) {
+        match self.lookup(TAG, iova) {
             Some(cached) if cached.translated.access.contains(Access::READ) => {
                 cached.translated.resolve(iova).get()
             }
@@ -97,88 +93,71 @@ impl Cache for RwLock<Iotlb> {
     }
 }
 
-/// Pages in random order. Each leads to the next: their order is a single cycle.
-fn cycle(entries: u64) -> Vec<u64> {
-    let addresses = shuffled(entries, 7).into_iter();
-    addresses.map(|page| FIRST + page * PAGE).collect()
-}
-
-fn filled<C: Cache>(cycle: &[u64]) -> C {
+/// A cache of so many pages, each of which leads to the next of a single cycle.
+pub(super) fn filled<C: Cache>(entries: u64) -> C {
     let mut cache = C::new();
-    for (place, iova) in cycle.iter().enumerate() {
-        cache.insert(*iova, cycle[(place + 1) % cycle.len()]);
+    for (page, next) in (0..).zip(cycle(entries)) {
+        cache.insert(FIRST + page * PAGE, FIRST + next * PAGE);
     }
     cache
 }
 
-/// Nanoseconds of a lookup.
-fn throughput(cache: &impl Cache, cycle: &[u64]) -> f64 {
-    let addresses = cycle.iter().cycle().take(LOOKUPS as usize);
-    let time = nanoseconds(|| {
-        let sum = addresses.fold(0_u64, |sum, iova| sum.wrapping_add(cache.translate(*iova)));
-        black_box(sum);
-    });
-    time / LOOKUPS as f64
+/// Addresses of these pages in random order.
+pub(super) fn addresses(entries: u64) -> Vec<u64> {
+    picks(entries).iter().map(|n| FIRST + n * PAGE).collect()
 }
 
-fn latency(cache: &impl Cache, cycle: &[u64]) -> f64 {
-    let time = nanoseconds(|| {
-        let last = (0..LOOKUPS).fold(cycle[0], |iova, _| cache.translate(iova));
-        assert_ne!(last, 0, "each page leads to the next");
-    });
-    time / LOOKUPS as f64
+fn throughput_of(cache: &impl Cache, addresses: &[u64]) -> f64 {
+    throughput(addresses, |iova| cache.translate(iova))
 }
 
-/// Of a thread, while another one does the same.
-fn throughput_of_two(cache: &impl Cache, cycle: &[u64]) -> f64 {
-    let start = Barrier::new(2);
-    let one = || {
-        start.wait();
-        throughput(cache, cycle)
-    };
-    thread::scope(|scope| {
-        let other = scope.spawn(one);
-        let mine = one();
-        other
-            .join()
-            .map_or(f64::NAN, |other| f64::midpoint(mine, other))
-    })
-}
-
-/// A row of ours and the peer's figures, round by round.
-fn row(name: String, figures: &[Vec<f64>], goal: Goal) -> Row {
-    let [ours, theirs] = [&figures[0], &figures[1]];
-    Row {
-        name,
-        unit: "ns",
-        ours: median(ours.iter().copied()),
-        peer: Some(Peer::new("vm-memory", ours, theirs)),
-        goal,
-    }
+fn latency_of(cache: &impl Cache) -> f64 {
+    latency(FIRST, |iova| cache.translate(iova))
 }
 
 pub(super) fn hits() -> Vec<Row> {
     let mut rows = Vec::new();
     for (entries, faster) in SIZES {
-        let cycle = cycle(entries);
-        let (ours, theirs): (Tlb, Iotlb) = (filled(&cycle), filled(&cycle));
-        let locked: RwLock<Iotlb> = filled(&cycle);
-        let figures = interleaved(ROUNDS, 2, |_, contender| match contender {
-            0 => throughput(&ours, &cycle),
-            _ => throughput(&theirs, &cycle),
-        });
+        let addresses = addresses(entries);
+        let (ours, theirs): (Tlb, Iotlb) = (filled(entries), filled(entries));
+        let locked: RwLock<Iotlb> = filled(entries);
+        let mut row = |name: String, goal, measure: &dyn Fn(usize) -> f64| {
+            let figures = interleaved(super::ROUNDS, 2, |_, contender| measure(contender));
+            let peer = "vm-memory";
+            rows.push(Row::beside(
+                name,
+                "ns",
+                peer,
+                &figures[0],
+                &figures[1],
+                goal,
+            ));
+        };
         let name = format!("IOTLB hit, {entries} entries");
-        rows.push(row(name, &figures, Goal::Ratio(1.0 / faster)));
-        let figures = interleaved(ROUNDS, 2, |_, contender| match contender {
-            0 => latency(&ours, &cycle),
-            _ => latency(&theirs, &cycle),
-        });
-        rows.push(row("… latency".to_owned(), &figures, Goal::None));
-        let figures = interleaved(ROUNDS, 2, |_, contender| match contender {
-            0 => throughput_of_two(&ours, &cycle),
-            _ => throughput_of_two(&locked, &cycle),
-        });
-        rows.push(row("… two threads".to_owned(), &figures, Goal::None));
+        row(
+            name,
+            Goal::Ratio(1.0 / faster),
+            &|contender| match contender {
+                0 => throughput_of(&ours, &addresses),
+                _ => throughput_of(&theirs, &addresses),
+            },
+        );
+        row(
+            "… latency".to_owned(),
+            Goal::None,
+            &|contender| match contender {
+                0 => latency_of(&ours),
+                _ => latency_of(&theirs),
+            },
+        );
+        row(
+            "… two threads".to_owned(),
+            Goal::None,
+            &|contender| match contender {
+                0 => of_two(|_| throughput_of(&ours, &addresses)),
+                _ => of_two(|_| throughput_of(&locked, &addresses)),
+            },
+        );
     }
     rows
 }

@@ -119,6 +119,17 @@ impl DmaPort {
         self.enter().translate.trace(iova)
     }
 
+    /// Where an IOVA leads for a request that wants `wanted`, and may do there: a translation request, without an access. By the time
+    /// that it returns, it may be so no longer.
+    ///
+    /// # Errors
+    /// [`DmaError::Fault`]. The page is not asked for.
+    #[inline]
+    pub fn translate(&mut self, iova: Iova, wanted: Access) -> Result<Translated, DmaError> {
+        let wanted = wanted & self.privilege;
+        self.enter().translate(iova, wanted)
+    }
+
     /// Reads scattered pieces, one behind the other.
     ///
     /// # Errors

@@ -8,8 +8,10 @@ use crate::Retention;
 pub struct VtdSettings {
     /// How wide its widest second stage is (`aw`).
     pub width: AddressWidth,
-    /// What its IOTLB keeps.
+    /// What its caches keep.
     pub caches: Retention,
+    /// What its paging-structure caches keep, if not the same.
+    pub structures: Option<Retention>,
     /// Whether it says that it has erratum 772415 of Sapphire Rapids: nesting parents have no read-only mappings.
     pub erratum_772415: bool,
 }
@@ -19,6 +21,7 @@ impl Default for VtdSettings {
         Self {
             width: AddressWidth::Bits48,
             caches: Retention::LegalMaximum,
+            structures: None,
             erratum_772415: true,
         }
     }
