@@ -34,6 +34,8 @@ const GIB: u64 = 1 << 30;
 /// A device, and its pages behind one and two stages. Leaves are of 4 KiB in all tables.
 pub(crate) struct Machine {
     memory: Arc<PhysicalMemory>,
+    /// Whose memory the pages are.
+    _guest: Guest,
     endpoint: Arc<VtdEndpoint>,
     nested: Arc<dyn NestedDomain>,
     first_memory: Pa,
@@ -101,6 +103,7 @@ impl Machine {
             nested,
             first_memory: guest.memory_of(GUEST)?,
             pages,
+            _guest: guest,
         })
     }
 

@@ -119,7 +119,7 @@ impl PhysicalMemory {
     /// Reserves the address space.
     ///
     /// # Errors
-    /// When the host does not give 64 GiB of address space.
+    /// When the host does not give 32 GiB of address space.
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
         Self::with_bits(config, MAX_BITS)
     }

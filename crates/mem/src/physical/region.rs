@@ -22,8 +22,8 @@ use crate::{PAGE, VolatileSlice};
 
 /// Physical addresses have at most this many bits.
 pub(crate) const MAX_BITS: u32 = 44;
-/// The least that is worth having.
-const MIN_BITS: u32 = 36;
+/// The least that is worth having; valgrind gives no more.
+const MIN_BITS: u32 = 35;
 
 /// The region, its division, and what is mapped in it.
 #[derive(Debug)]
