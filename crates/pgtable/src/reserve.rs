@@ -1,7 +1,5 @@
 //! Tables set aside before a map changes anything, so that it cannot run out of memory half-way.
 
-use core::fmt;
-
 use swiommu_addr::Pa;
 
 use crate::geometry::table_size;
@@ -74,13 +72,5 @@ impl<F: Format, M: TableMemory> Drop for Reserve<'_, F, M> {
         {
             self.tree.memory.free(node.pa, table_size::<F>());
         }
-    }
-}
-
-impl<F: Format, M: TableMemory> fmt::Debug for Reserve<'_, F, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reserve")
-            .field("next", &self.next)
-            .finish_non_exhaustive()
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     Access, Entry, Format, HardwareUpdate, HardwareWalk, Leaf, Malformed, MemoryType, Prot,
 };
 
-const PRESENT: u64 = 1 << 0;
+const PRESENT: u64 = 1;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 const FORCE_COHERENT: u64 = 1 << FORCE_COHERENT_SHIFT;

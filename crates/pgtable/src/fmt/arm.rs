@@ -21,7 +21,7 @@ use swiommu_addr::{Pa, PageSize, PageSizes};
 
 use crate::{Access, Entry, HardwareUpdate, Leaf, Malformed, Prot};
 
-pub(super) const VALID: u64 = 1 << 0;
+pub(super) const VALID: u64 = 1;
 /// A table, or a page in the lowest level; a block otherwise.
 pub(super) const TABLE_OR_PAGE: u64 = 1 << 1;
 const SHAREABILITY_SHIFT: u8 = 8;

@@ -32,7 +32,7 @@ use crate::{
     UpperBits,
 };
 
-const VALID: u64 = 1 << 0;
+const VALID: u64 = 1;
 const READ: u64 = 1 << 1;
 const WRITE: u64 = 1 << 2;
 const EXECUTE: u64 = 1 << 3;

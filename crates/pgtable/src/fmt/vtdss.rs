@@ -26,7 +26,7 @@ use crate::{
     Access, Entry, Format, HardwareUpdate, HardwareWalk, Leaf, Malformed, MemoryType, Prot,
 };
 
-const READ: u64 = 1 << 0;
+const READ: u64 = 1;
 const WRITE: u64 = 1 << 1;
 const PRESENT: u64 = READ | WRITE;
 const PAGE_SIZE: u64 = 1 << 7;

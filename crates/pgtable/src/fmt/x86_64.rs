@@ -32,7 +32,7 @@ use swiommu_addr::{Pa, PageSize, PageSizes};
 
 use crate::{Access, Entry, Format, HardwareWalk, Leaf, Malformed, MemoryType, Prot, UpperBits};
 
-const PRESENT: u64 = 1 << 0;
+const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const ACCESSED: u64 = 1 << 5;

@@ -10,8 +10,10 @@ mod golden;
 mod interference;
 mod model;
 mod operations;
+mod own;
 mod permissions;
 mod reserved;
+mod show;
 mod support;
 mod updates;
 mod walking;
@@ -177,4 +179,5 @@ for_every_format! {
     sv39x4: Riscv::sv39x4();
     sv48x4: Riscv::sv48x4().with_napot();
     sv57x4: Riscv::sv57x4().with_accessed_dirty();
+    plainest: own::Own;
 }

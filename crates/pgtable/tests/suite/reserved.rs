@@ -218,6 +218,11 @@ fn amdv1() {
         let address = (bits(12, 51), Changes);
         check(format, level, table, &[next_level, reserved, address]);
     }
+    // A leaf of 64 KiB, whose size is in 14:12 with a zero above.
+    let sized = PERMIT | 7 << 9 | 0x7001;
+    let (code, reserved) = ((bits(15, 15), Changes), (bits(52, 58), Reserved));
+    let address = (bits(16, 51), Changes);
+    check(format, 0, sized, &[next_level, code, reserved, address]);
     // The mock's address field is one bit to the left.
     let reserved = (bits(52, 58), Reserved);
     let address = (bits(12, 51), Changes);

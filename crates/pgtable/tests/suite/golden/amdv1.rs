@@ -1,8 +1,10 @@
 //! AMD v1: section A.1, and the second stage of the nested set, A.6.
 
+use std::panic::catch_unwind;
+
 use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSizes};
 use swiommu_pgtable::fmt::Amdv1;
-use swiommu_pgtable::{DirtyRead, HeapTables, PageTable, Prot};
+use swiommu_pgtable::{Access, DirtyRead, Format, HeapTables, PageTable, Prot, Walker};
 
 use super::*;
 
@@ -208,4 +210,41 @@ fn amdv1_second_stage_of_the_nested_set() {
         table.translate(iova).unwrap().resolve(iova),
         Pa::new(0x3_5555_5678)
     );
+}
+
+/// DTE.Mode 1 and 2 (A.1): what an owner can begin with, and what a reader of somebody else's table can meet.
+#[test]
+fn amdv1_tables_of_one_and_two_levels() {
+    let memory = HeapTables::new();
+    let table = PageTable::new(amdv1().with_fewest_levels(1), &memory).unwrap();
+    assert_eq!(table.root().levels, 1);
+    map(&table, (0x5000, 0x7000, 4 * K, Prot::RW));
+    assert_entries(&memory, &[(ROOT, 5, 5, 0x7000_0000_0000_7001)]);
+    map(&table, (0x20_0000, 0x4020_0000, 2 * M, Prot::RW));
+    let grown = [
+        (SECOND, 0, 0, 0x6000_0001_0000_0201),
+        (SECOND, 1, 1, 0x7000_0000_4020_0001),
+    ];
+    assert_entries(&memory, &grown);
+    assert_eq!(table.root().levels, 2);
+    for iova in [Iova::new(0x5abc), Iova::new(0x20_0abc)] {
+        let ours = table.translate(iova).unwrap().resolve(iova);
+        let walked = table.walker().walk(iova, Access::READ).unwrap();
+        assert_eq!(walked.resolve(iova), ours);
+    }
+    assert!(Walker::new(Amdv1::new(), table.walker().memory(), table.root()).is_none());
+}
+
+#[test]
+fn amdv1_roots_of_other_heights_are_mistakes_of_the_program() {
+    let fewest = |levels| catch_unwind(|| Amdv1::new().with_fewest_levels(levels));
+    let most = |levels| catch_unwind(|| Amdv1::new().with_most_levels(levels));
+    for refused in [fewest(0), fewest(4), most(2), most(7)] {
+        assert!(refused.is_err());
+    }
+    for (fewest, most) in [(fewest(1), most(3)), (fewest(3), most(6))] {
+        let (fewest, most) = (fewest.unwrap().levels(), most.unwrap().levels());
+        assert_eq!((*fewest.end(), *most.start()), (6, 3));
+    }
+    assert_eq!(Amdv1::default(), Amdv1::new());
 }
