@@ -1,7 +1,10 @@
 //! Want of memory.
 
-use swiommu_addr::{Iova, PageSizes};
-use swiommu_pgtable::{Error, Format, OutOfMemory, PageTable, Prot};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use swiommu_addr::{Iova, Pa, PageSize, PageSizes};
+use swiommu_pgtable::fmt::X86_64;
+use swiommu_pgtable::{Error, Format, HeapTables, OutOfMemory, PageTable, Prot, TableMemory};
 
 use crate::support::*;
 
@@ -64,4 +67,39 @@ pub(crate) fn want_of_memory_at_any_step_changes_nothing<F: Format>(format: F) {
     memory.limit(0);
     assert_eq!(PageTable::new(format, &memory).err(), Some(OutOfMemory));
     assert_eq!(memory.tables.in_use(), 0);
+}
+
+/// Table memory that gives out addresses at which it then has nothing.
+#[derive(Default)]
+struct Hollow {
+    tables: HeapTables,
+    is_hollow: AtomicBool,
+}
+
+impl TableMemory for Hollow {
+    fn alloc(&self, size: PageSize) -> Result<Pa, OutOfMemory> {
+        self.tables.alloc(size)
+    }
+
+    fn free(&self, table: Pa, size: PageSize) {
+        self.tables.free(table, size);
+    }
+
+    fn entries(&self, table: Pa, count: usize) -> Option<&[AtomicU64]> {
+        let is_root = table == Pa::new(0x1_0000_0000);
+        let has_it = is_root || !self.is_hollow.load(Ordering::Relaxed);
+        self.tables.entries(table, count).filter(|_| has_it)
+    }
+}
+
+#[test]
+fn memory_without_entries_is_no_memory() {
+    let table = PageTable::new(X86_64::four_level(), Hollow::default()).unwrap();
+    table.memory().is_hollow.store(true, Ordering::Relaxed);
+    let request = || table.map(Iova::new(0), memory(PA, 0x1000), Prot::RW, PageSizes::ALL);
+    assert_eq!(request().unwrap_err(), Error::OutOfMemory(OutOfMemory));
+    // What it gave out, it has back.
+    assert_eq!(table.memory().tables.in_use(), 0x1000);
+    table.memory().is_hollow.store(false, Ordering::Relaxed);
+    assert!(request().unwrap().replaced().is_none());
 }

@@ -146,10 +146,12 @@ struct Both<F: Format> {
 }
 
 impl<F: Format> Both<F> {
-    /// IOVAs and lengths are counted in granules, from a little before the first boundary between level-2 entries.
+    /// IOVAs and lengths are counted in granules, from 1024 before the first boundary between entries of a high level.
     fn range(at: u64, len: u64) -> (u64, u64) {
         let granule = F::GRANULE.bytes();
-        let start = F::item_size(2).bytes() - 1024 * granule + at * granule;
+        let mut boundaries = (2..).map(|level| F::item_size(level).bytes());
+        let boundary = boundaries.find(|&bytes| bytes > 1024 * granule).unwrap();
+        let start = boundary - 1024 * granule + at * granule;
         (start, start + len * granule)
     }
 

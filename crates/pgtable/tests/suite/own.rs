@@ -10,23 +10,24 @@ use swiommu_pgtable::{
 
 use crate::foreign::Foreign;
 
-const PRESENT: u64 = 1 << 0;
-const WRITE: u64 = 1 << 1;
-const LEAF: u64 = 1 << 2;
-const LEVEL_SHIFT: u8 = 4;
+const PRESENT: u64 = 1 << 63;
+const WRITE: u64 = 1 << 62;
+const LEAF: u64 = 1 << 61;
+const LEVEL_SHIFT: u8 = 56;
 const LEVEL: u64 = 7 << LEVEL_SHIFT;
-const ADDRESS: u64 = ((1 << 52) - 1) & !0xfff;
+const ADDRESS: u64 = (1 << 52) - 1;
 
-/// Three levels over 4 KiB. A table entry names the level of the table that it points to; nothing keeps it from lying.
+/// Six levels of tables of eight entries, so that a short run goes through all of them. A table entry names the level of the
+/// table that it points to; nothing keeps it from lying.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Own;
 
 impl Format for Own {
     const GRANULE: PageSize = PageSize::SIZE_4K;
-    const INDEX_BITS: u8 = 9;
+    const INDEX_BITS: u8 = 3;
 
     fn levels(&self) -> RangeInclusive<u8> {
-        3..=3
+        6..=6
     }
 
     fn output_bits(&self) -> u8 {
@@ -35,8 +36,8 @@ impl Format for Own {
 
     fn leaf_sizes(&self) -> PageSizes {
         PageSizes::NONE
-            .with(PageSize::SIZE_4K)
-            .with(PageSize::SIZE_2M)
+            .with(Self::item_size(0))
+            .with(Self::item_size(1))
     }
 
     fn attributes(&self, prot: Prot) -> Option<u64> {
@@ -61,17 +62,17 @@ impl Format for Own {
     }
 
     fn decode(&self, entry: u64, level: u8) -> Entry {
-        let pa = Pa::new(entry & ADDRESS);
+        let (pa, size) = (Pa::new(entry & ADDRESS), Self::item_size(level));
         match entry & (PRESENT | LEAF) {
             PRESENT => Entry::Table {
                 table: pa,
                 level: ((entry & LEVEL) >> LEVEL_SHIFT) as u8,
             },
-            entry if entry & PRESENT == 0 => Entry::Absent,
-            _ if level > 1 => Entry::Malformed(Malformed::LeafSize(30)),
+            0 | LEAF => Entry::Absent,
+            _ if level > 1 => Entry::Malformed(Malformed::LeafSize(size.log2())),
             _ => Entry::Leaf(Leaf {
-                pa: Pa::new(pa.get() & !Self::item_size(level).mask()),
-                size: Self::item_size(level),
+                pa: Pa::new(pa.get() & !size.mask()),
+                size,
                 prot: if entry & WRITE == 0 {
                     Prot::READ
                 } else {
@@ -100,10 +101,10 @@ impl HardwareWalk for Own {
 #[test]
 fn the_defaults_are_those_of_the_plainest_format() {
     let leaf = Own.leaf(PageSize::SIZE_4K, 0, WRITE);
+    // A root resolves what other tables do, but no format has more than 64 bits.
     assert_eq!(
-        [1, 3, 6].map(|levels| Own.input_bits(levels)),
-        [21, 39, 64],
-        "a root resolves what other tables do"
+        [1, 6, 18].map(|levels| Own.input_bits(levels)),
+        [15, 30, 64]
     );
     assert_eq!(Own.limit(Own.table(1)), Prot::RW);
     assert_eq!((Own.dirtied(leaf), Own.cleaned(leaf)), (leaf, leaf));
@@ -114,15 +115,18 @@ fn the_defaults_are_those_of_the_plainest_format() {
     assert_eq!(Own.memory_type(leaf, 0), MemoryType(0));
 }
 
+fn pointer(level: u8, table: u64) -> u64 {
+    PRESENT | u64::from(level) << LEVEL_SHIFT | table
+}
+
 #[test]
 fn only_a_pointer_to_the_next_level_is_an_ordinary_one() {
-    let pointer = |level: u8| PRESENT | u64::from(level) << LEVEL_SHIFT | 0x7000;
-    assert_eq!(Own.next_table(pointer(1), 2), Some(Pa::new(0x7000)));
+    assert_eq!(Own.next_table(pointer(1, 0x7000), 2), Some(Pa::new(0x7000)));
     for (entry, level) in [
-        (pointer(0), 2),
-        (pointer(2), 2),
-        (pointer(3), 2),
-        (pointer(0), 0),
+        (pointer(0, 0x7000), 2),
+        (pointer(2, 0x7000), 2),
+        (pointer(3, 0x7000), 2),
+        (pointer(0, 0x7000), 0),
         (PRESENT | LEAF | 0x7000, 1),
         (0, 1),
     ] {
@@ -136,31 +140,34 @@ fn a_walk_does_not_go_up_or_in_circles() {
     let memory = Foreign::default();
     let root = Root {
         table: Gpa::new(ROOT),
-        levels: 3,
+        levels: 6,
     };
     let walker = Walker::new(Own, &memory, root).unwrap();
     let iova = Iova::new(0);
-    for named in [2, 3, 7] {
-        let entry = PRESENT | named << LEVEL_SHIFT | ROOT;
+    for named in [5, 6, 7] {
+        let entry = pointer(named, ROOT);
         memory.put(ROOT, entry);
-        let reason = Malformed::TableLevel(u8::try_from(named).unwrap());
         let refused = WalkFault::Refused {
             iova,
             at: Gpa::new(ROOT),
-            level: 2,
+            level: 5,
             entry,
-            reason: Refusal::Malformed(reason),
+            reason: Refusal::Malformed(Malformed::TableLevel(named)),
         };
         assert_eq!(walker.walk(iova, Access::READ), Err(refused));
         assert_eq!(memory.reads(), [ROOT]);
     }
-    // A level may be left out, where the address bits that it would resolve are zero.
-    memory.put(ROOT, PRESENT | 0x2000);
+    // Levels may be left out, where the address bits that they would resolve are zero.
+    memory.put(ROOT, pointer(0, 0x2000));
     memory.put(0x2008, PRESENT | LEAF | 0x9000);
     let skipped = walker.walk(Iova::new(0x1234), Access::READ).unwrap();
     assert_eq!(skipped.resolve(Iova::new(0x1234)), Gpa::new(0x9234));
-    let iova = Iova::new(0x20_1234);
-    let refused = walker.walk(iova, Access::READ).unwrap_err();
-    let reason = Refusal::Malformed(Malformed::SkippedBits);
-    assert!(matches!(refused, WalkFault::Refused { level: 2, reason: said, .. } if said == reason));
+    for bit in 15..27 {
+        let refused = walker.walk(Iova::new(0x1234 | 1 << bit), Access::READ);
+        let Err(WalkFault::Refused { level, reason, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(reason, Refusal::Malformed(Malformed::SkippedBits));
+        assert_eq!(level, 5);
+    }
 }

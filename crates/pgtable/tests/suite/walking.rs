@@ -1,13 +1,14 @@
 //! What a walk of a table that somebody else wrote promises, for any format.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use swiommu_addr::{Gpa, Iova, Pa, PageSize, PageSizes};
+use swiommu_addr::{Address, Gpa, Iova, Pa, PageSize, PageSizes};
 use swiommu_pgtable::{
-    Access, EntryAction, EntryMemory, Exchange, HardwareWalk, Prot, Refusal, Root, TableMemory,
-    WalkFault, WalkStep, Walker,
+    Access, EntryAction, EntryMemory, Exchange, HardwareWalk, HeapTables, NoTableMemory,
+    PhysicalEntries, Prot, Refusal, Root, TableMemory, WalkFault, WalkStep, Walker,
 };
 
 use crate::foreign::{Foreign, Nowhere};
@@ -27,7 +28,7 @@ pub(crate) fn copied<F: HardwareWalk>(table: &Table<F>) -> (Foreign, Root<Gpa>) 
     let end = at + table.memory().in_use();
     while at < end {
         let entry = &table.memory().entries(Pa::new(at), 1).unwrap()[0];
-        let entry = u64::from_le(entry.load(std::sync::atomic::Ordering::Relaxed));
+        let entry = u64::from_le(entry.load(Ordering::Relaxed));
         if entry != 0 {
             copy.put(at, entry);
         }
@@ -334,8 +335,27 @@ pub(crate) fn only_roots_that_the_format_has_can_be_walked<F: HardwareWalk>(form
         assert_eq!(walker.is_some(), format.levels().contains(&levels));
         if let Some(walker) = walker {
             assert_eq!(walker.root(), root);
+            assert_eq!(format!("{:?}", walker.format()), format!("{format:?}"));
             let fault = walker.look(Iova::new(0)).unwrap_err();
             assert!(matches!(fault, WalkFault::Entry { at, .. } if at == root.table));
         }
+    }
+}
+
+/// Entries in table memory, as hardware reaches them.
+#[test]
+fn entries_are_reached_by_their_physical_address() {
+    let memory = HeapTables::new();
+    let table = memory.alloc(PageSize::SIZE_4K).unwrap();
+    let at = table.wrapping_add(0xff8);
+    let entries = PhysicalEntries::new(&memory);
+    memory.entries(at, 1).unwrap()[0].store(7_u64.to_le(), Ordering::Relaxed);
+    assert_eq!(entries.compare_exchange(at, 6, 9), Ok(Exchange::Changed));
+    assert_eq!(entries.read(at), Ok(7));
+    assert_eq!(entries.compare_exchange(at, 7, 9), Ok(Exchange::Done));
+    assert_eq!(entries.read(at), Ok(9));
+    for nowhere in [Pa::new(0), Pa::new(u64::MAX - 7)] {
+        assert_eq!(entries.read(nowhere), Err(NoTableMemory));
+        assert_eq!(entries.compare_exchange(nowhere, 0, 1), Err(NoTableMemory));
     }
 }

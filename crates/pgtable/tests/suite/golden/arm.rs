@@ -219,7 +219,13 @@ fn contiguous_sizes() {
     assert_eq!(sizes(format), 16 * K + 2 * M + 32 * M + G);
     let format = s2::<16>(48, 48).with_contiguous();
     assert_eq!(sizes(format), 64 * K + 2 * M + 512 * M + 16 * G);
-    // Blocks that take 52-bit addresses.
+    // Blocks that take 52-bit addresses, and have no runs.
+    let format = ArmS1::<12>::new(Bits52, 52, 52).unwrap().with_contiguous();
+    assert_eq!(sizes(format), runs_and_blocks.iter().sum::<u64>() + 512 * G);
+    let format = ArmS1::<14>::new(Bits52, 52, 52).unwrap().with_contiguous();
+    assert_eq!(sizes(format), 16 * K + 2 * M + 32 * M + G + 64 * G);
+    let format = ArmS1::<16>::new(Bits52, 52, 52).unwrap().with_contiguous();
+    assert_eq!(sizes(format), 64 * K + 2 * M + 512 * M + 16 * G + 4096 * G);
     let large = |form| {
         let largest = |sizes: PageSizes| sizes.iter().last().unwrap().bytes();
         [
