@@ -26,7 +26,6 @@ use crate::{Format, TableMemory};
 /// # Ok::<(), Error>(())
 /// ```
 #[must_use = "caches may still hold the translations, and tables wait to be freed"]
-#[derive(Debug)]
 pub struct Unmapped<F> {
     range: IovaRange,
     cleared: u64,
@@ -38,7 +37,6 @@ pub struct Unmapped<F> {
 /// Where leaves took the place of empty tables, which unmaps smaller than a table leave behind, caches may still know those
 /// tables: they are owed for like anything unmapped.
 #[must_use = "empty tables that gave way to a leaf may wait to be freed"]
-#[derive(Debug)]
 pub struct Mapped<F> {
     replaced: Option<Unmapped<F>>,
 }
@@ -148,6 +146,23 @@ impl<F: Format> DetachedTables<F> {
         self.roots
             .iter()
             .filter_map(move |&(pa, level)| tree.node(pa, level))
+    }
+}
+
+impl<F> fmt::Debug for Unmapped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unmapped")
+            .field("range", &self.range)
+            .field("tables", &self.tables)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for Mapped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapped")
+            .field("replaced", &self.replaced)
+            .finish()
     }
 }
 
