@@ -1,11 +1,15 @@
 //! Page requests: a device asks for pages that are not there (PRI, stalls).
 
+mod outstanding;
+
 use std::fmt;
 
 use bitflags::bitflags;
 use swiommu_addr::Iova;
 
 use crate::Pasid;
+
+pub(crate) use outstanding::Outstanding;
 
 bitflags! {
     /// What the device wanted to do (`enum iommu_hwpt_pgfault_perm`).

@@ -167,6 +167,37 @@ impl<F: Format> PagingDomain for TableDomain<F> {
     }
 }
 
+/// What a model's domain does as the [`TableDomain`] in `self.table.domain` does it. Left for the model: unmapping, which has to
+/// reach its caches, and what is dirty.
+macro_rules! as_its_table {
+    () => {
+        fn driver(&self) -> &'static str {
+            self.table.domain.driver()
+        }
+
+        fn page_sizes(&self) -> swiommu_addr::PageSizes {
+            self.table.domain.page_sizes()
+        }
+
+        fn aperture(&self) -> swiommu_addr::IovaRange {
+            self.table.domain.aperture()
+        }
+
+        fn features(&self) -> $crate::DomainFeatures {
+            self.table.domain.features()
+        }
+
+        fn map(&self, mapping: &$crate::Mapping<'_>) -> Result<(), $crate::DriverError> {
+            self.table.domain.map(mapping)
+        }
+
+        fn iova_to_phys(&self, iova: swiommu_addr::Iova) -> Option<swiommu_addr::Pa> {
+            self.table.domain.iova_to_phys(iova)
+        }
+    };
+}
+pub(crate) use as_its_table;
+
 impl From<Error> for DriverError {
     fn from(error: Error) -> Self {
         let errno = match error {

@@ -11,7 +11,6 @@ pub mod spec;
 mod domain;
 mod endpoint;
 mod nested;
-mod page_requests;
 mod settings;
 mod translate;
 mod unit;

@@ -47,10 +47,12 @@ impl Attachments {
         self.epochs.synchronize();
     }
 
-    /// What translates the requests with a PASID now.
+    /// What translates the requests with a PASID now. What nothing is attached to is for the RID's translation to say.
     pub fn get(&self, pasid: Pasid) -> Arc<dyn Translate> {
-        let found = self.by_pasid.lock().get(&pasid).cloned();
-        found.unwrap_or_else(|| Arc::new(Blocked))
+        let by_pasid = self.by_pasid.lock();
+        let found = by_pasid.get(&pasid).cloned();
+        let of_rid = || by_pasid.get(&Pasid::NONE).cloned()?.of_pasid(pasid);
+        found.or_else(of_rid).unwrap_or_else(|| Arc::new(Blocked))
     }
 
     #[inline]

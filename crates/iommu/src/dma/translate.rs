@@ -1,12 +1,13 @@
 //! What stands between a request and memory.
 
 use std::fmt;
+use std::sync::Arc;
 
 use swiommu_addr::{Address, Iova, Pa, PageSize};
 use swiommu_pgtable::Access;
 
 use super::Fault;
-use crate::Trace;
+use crate::{Pasid, Trace};
 
 /// Where a page of IOVAs leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +41,13 @@ pub trait Translate: Send + Sync + fmt::Debug {
 
     /// The walk that a request for `iova` would take if nothing were cached. It leaves no mark.
     fn trace(&self, iova: Iova) -> Trace;
+
+    /// What translates the requests with a PASID that nothing is attached to, if this is what the RID is attached to: a guest that
+    /// manages the PASIDs itself has tables for them behind the same entry. `None` blocks them.
+    fn of_pasid(self: Arc<Self>, pasid: Pasid) -> Option<Arc<dyn Translate>> {
+        let _ = pasid;
+        None
+    }
 }
 
 /// The state of an endpoint that nothing is attached to: every request faults.

@@ -4,15 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use swiommu_addr::{Iova, IovaRange, Pa, PageSizes};
+use swiommu_addr::IovaRange;
 use swiommu_pgtable::Format;
 use swiommu_pgtable::fmt::{VtdSs, X86_64};
 
 use super::VtdNested;
-use super::unit::{DRIVER, DomainNumber, Shared};
+use super::unit::{DomainNumber, Shared};
+use crate::table_domain::as_its_table;
 use crate::{
-    DirtyRead, DirtyTracking, DomainFeatures, DriverError, Mapping, PagingDomain, Scope,
-    TableDomain, TagMatch,
+    DirtyRead, DirtyTracking, DomainFeatures, DriverError, PagingDomain, Scope, TableDomain,
+    TagMatch,
 };
 
 /// The bits of a tag that hold the domain.
@@ -111,36 +112,8 @@ impl VtdSecondStage {
     }
 }
 
-macro_rules! as_table {
-    () => {
-        fn driver(&self) -> &'static str {
-            DRIVER
-        }
-
-        fn page_sizes(&self) -> PageSizes {
-            self.table.domain.page_sizes()
-        }
-
-        fn aperture(&self) -> IovaRange {
-            self.table.domain.aperture()
-        }
-
-        fn features(&self) -> DomainFeatures {
-            self.table.domain.features()
-        }
-
-        fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
-            self.table.domain.map(mapping)
-        }
-
-        fn iova_to_phys(&self, iova: Iova) -> Option<Pa> {
-            self.table.domain.iova_to_phys(iova)
-        }
-    };
-}
-
 impl PagingDomain for VtdFirstStage {
-    as_table!();
+    as_its_table!();
 
     fn unmap(&self, range: IovaRange) {
         self.table.unmap(range, || ());
@@ -157,7 +130,7 @@ impl PagingDomain for VtdFirstStage {
 }
 
 impl PagingDomain for VtdSecondStage {
-    as_table!();
+    as_its_table!();
 
     fn unmap(&self, range: IovaRange) {
         self.table.unmap(range, || self.forget_nested());

@@ -4,14 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use swiommu_addr::{Iova, IovaRange};
+use swiommu_addr::{Address, Iova, IovaRange, PageSize};
 use swiommu_mem::PhysicalMemory;
 
-use super::page_requests::PageRequests;
 use super::spec::{FirstStage, FirstStageFlags, PasidEntry, SecondStage};
 use super::translate::{Requester, Stages};
 use super::unit::Shared;
 use super::{VtdFirstStage, VtdNested, VtdSecondStage, VtdUnit};
+use crate::page_request::Outstanding;
 use crate::{
     Attachments, DmaPort, Domain, DriverError, Endpoint, EndpointFeatures, GroupId,
     PageRequestHandler, PageResponse, Pasid, ReservedKind, ReservedRegion, Unit,
@@ -31,6 +31,8 @@ impl fmt::Display for SourceId {
 /// The number of PASIDs that PCI has bits for.
 const PASIDS: u32 = 1 << 20;
 
+/// Page Request Group Indices are of 9 bits.
+const PAGE_REQUEST_GROUPS: u32 = 1 << 9;
 /// Where the hardware takes writes for interrupts.
 const MSI_FIRST: u64 = 0xfee0_0000;
 const MSI_LAST: u64 = 0xfeef_ffff;
@@ -43,7 +45,7 @@ pub struct VtdEndpoint {
     source: SourceId,
     group: GroupId,
     attachments: Arc<Attachments>,
-    page_requests: Arc<PageRequests>,
+    page_requests: Arc<Outstanding>,
 }
 
 impl VtdEndpoint {
@@ -55,7 +57,7 @@ impl VtdEndpoint {
             source,
             group,
             attachments: Arc::new(Attachments::new(&shared.epochs)),
-            page_requests: Arc::default(),
+            page_requests: Outstanding::new(PAGE_REQUEST_GROUPS),
             shared,
         })
     }
@@ -72,7 +74,10 @@ impl VtdEndpoint {
         let name = format!("{} {pasid}", self.source);
         let requests = self.page_requests.clone();
         DmaPort::new(memory, &self.attachments, pasid, name).asking(Box::new(
-            move |iova, wanted| requests.ask(pasid, iova, wanted) == PageResponse::Success,
+            move |iova, wanted| {
+                let page = iova.align_down(PageSize::SIZE_4K);
+                requests.ask(pasid, page, wanted) == PageResponse::Success
+            },
         ))
     }
 

@@ -1,11 +1,9 @@
 //! One VT-d unit.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
 use swiommu_abi::Errno;
 use swiommu_abi::hw_info::{IommuHwInfoType, IommuHwInfoVtd, IommuHwInfoVtdFlags};
 use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
@@ -18,6 +16,7 @@ use super::domain::{Table, of_domain};
 use super::nested::out_of_domains;
 use super::spec::{AddressWidth, Capability, ExtendedCapability};
 use super::{VtdFirstStage, VtdNested, VtdSecondStage, VtdSettings};
+use crate::numbers::Numbers;
 use crate::{
     DomainFeatures, DriverError, Endpoint, Epochs, HwInfo, NestedDomain, NestedRequest,
     PagingDomain, PagingFlags, PagingRequest, TableDomain, Tables, Tlb, Unit,
@@ -36,7 +35,7 @@ pub(super) struct Shared {
     pub(super) epochs: Arc<Epochs>,
     pub(super) tlb: Tlb,
     pub(super) settings: VtdSettings,
-    numbers: Mutex<BTreeSet<u16>>,
+    numbers: Numbers,
 }
 
 /// The number of a domain in the unit (DID). It is free again when this goes, and nothing is cached under it then.
@@ -48,14 +47,9 @@ pub(super) struct DomainNumber {
 impl DomainNumber {
     /// The lowest free number. 0 is for pass-through, 1 for first stages of the kernel's own, so that 2 is the first.
     fn allocate(shared: &Arc<Shared>) -> Result<Self, DriverError> {
-        let mut numbers = shared.numbers.lock();
-        let free = (FIRST_DOMAIN..=u16::MAX)
-            .find(|number| !numbers.contains(number))
-            .ok_or_else(out_of_domains)?;
-        numbers.insert(free);
         Ok(Self {
             shared: Arc::downgrade(shared),
-            number: free,
+            number: shared.numbers.take().ok_or_else(out_of_domains)?,
         })
     }
 
@@ -70,7 +64,7 @@ impl Drop for DomainNumber {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.tlb.invalidate(&of_domain(self.number));
-            shared.numbers.lock().remove(&self.number);
+            shared.numbers.release(self.number);
         }
     }
 }
@@ -100,7 +94,7 @@ impl VtdUnit {
                 epochs: epochs.clone(),
                 tlb: Tlb::new(settings.caches),
                 settings,
-                numbers: Mutex::default(),
+                numbers: Numbers::new(FIRST_DOMAIN..=u16::MAX),
             }),
         })
     }

@@ -1,5 +1,7 @@
 //! The Capability Register and the Extended Capability Register.
 
+use crate::field::Field;
+
 /// How wide the addresses of a second stage are (PASID entry AW).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AddressWidth {
@@ -48,38 +50,6 @@ impl AddressWidth {
             57 => Some(Self::Bits57),
             _ => None,
         }
-    }
-}
-
-/// A field of a register.
-#[derive(Clone, Copy)]
-struct Field {
-    name: &'static str,
-    low: u32,
-    width: u32,
-}
-
-impl Field {
-    const fn new(name: &'static str, low: u32, width: u32) -> Self {
-        Self { name, low, width }
-    }
-
-    /// One bit.
-    const fn bit(name: &'static str, low: u32) -> Self {
-        Self::new(name, low, 1)
-    }
-
-    const fn mask(self) -> u64 {
-        ((1 << self.width) - 1) << self.low
-    }
-
-    const fn of(self, register: u64) -> u64 {
-        (register & self.mask()) >> self.low
-    }
-
-    /// The register's part that has this value in the field.
-    const fn is(self, value: u64) -> u64 {
-        value << self.low & self.mask()
     }
 }
 

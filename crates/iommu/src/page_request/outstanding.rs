@@ -1,4 +1,4 @@
-//! The page request interface of a device: it asks for a page and waits for the answer.
+//! The page requests of a device: it asks for a page and waits for the answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,22 +6,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use swiommu_addr::{Address, Iova, PageSize};
+use swiommu_addr::Iova;
 use swiommu_pgtable::Access;
 
 use crate::{
     PageRequest, PageRequestHandler, PageRequestPerm, PageRequestPosition, PageResponse, Pasid,
 };
 
-/// Page Request Group Indices are of 9 bits.
-const GROUPS: u32 = 1 << 9;
-
 /// How long a device waits for an answer before it gives up: nobody may wait for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The page requests of one device.
-#[derive(Debug, Default)]
-pub(super) struct PageRequests {
+#[derive(Debug)]
+pub(crate) struct Outstanding {
+    /// How many numbers groups have.
+    numbers: u32,
     handler: Mutex<Option<Arc<dyn PageRequestHandler>>>,
     next_group: AtomicU32,
     /// Groups that were asked for, and their answers.
@@ -29,31 +28,42 @@ pub(super) struct PageRequests {
     answered: Condvar,
 }
 
-impl PageRequests {
-    pub(super) fn set_handler(&self, handler: Option<Arc<dyn PageRequestHandler>>) {
+impl Outstanding {
+    /// None yet. Groups are numbered from 0 to `numbers - 1`, and again from 0.
+    pub(crate) fn new(numbers: u32) -> Arc<Self> {
+        Arc::new(Self {
+            numbers,
+            handler: Mutex::default(),
+            next_group: AtomicU32::new(0),
+            groups: Mutex::default(),
+            answered: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn set_handler(&self, handler: Option<Arc<dyn PageRequestHandler>>) {
         *self.handler.lock() = handler;
     }
 
-    pub(super) fn respond(&self, pasid: Pasid, group: u32, response: PageResponse) {
+    pub(crate) fn respond(&self, pasid: Pasid, group: u32, response: PageResponse) {
         if let Some(answer) = self.groups.lock().get_mut(&(pasid, group)) {
             *answer = Some(response);
             self.answered.notify_all();
         }
     }
 
-    /// Asks for the page of an address, in a group of its own, and waits for the answer.
-    pub(super) fn ask(&self, pasid: Pasid, iova: Iova, wanted: Access) -> PageResponse {
+    /// Asks for an address, in a group of its own, and waits for the answer.
+    pub(crate) fn ask(&self, pasid: Pasid, iova: Iova, wanted: Access) -> PageResponse {
         let Some(handler) = self.handler.lock().clone() else {
             return PageResponse::Invalid;
         };
-        let group = self.next_group.fetch_add(1, Ordering::Relaxed) % GROUPS;
+        let group = self.next_group.fetch_add(1, Ordering::Relaxed) % self.numbers;
         let key = (pasid, group);
         self.groups.lock().insert(key, None);
         handler.handle(PageRequest {
             pasid,
             group,
             perm: perm(wanted),
-            address: iova.align_down(PageSize::SIZE_4K),
+            address: iova,
             position: PageRequestPosition::Last,
         });
         let mut groups = self.groups.lock();

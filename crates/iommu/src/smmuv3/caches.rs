@@ -1,0 +1,232 @@
+//! What a unit caches, and what of it an invalidation covers (3.17, 16.2).
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use swiommu_addr::{Iova, PageSize};
+use swiommu_pgtable::Access;
+
+use super::descriptors::Descriptors;
+use super::spec::{Cover, Granule};
+use crate::{Cached, Marks, Retention, Scope, TagMatch, Tlb, Translated, Walk};
+
+/// What tags a cached translation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Tag {
+    /// Of stage 1, or of both, of one ASID.
+    Asid { vmid: u16, asid: u16 },
+    /// Of stage 1, or of both, for all ASIDs.
+    Global { vmid: u16 },
+    /// Of stage 2 alone.
+    Stage2 { vmid: u16 },
+}
+
+/// First stages of our own have no second, and this VMID.
+pub(super) const NO_VMID: u16 = 0;
+
+const VMID: u64 = 0xffff;
+const ASID_SHIFT: u32 = 16;
+const GLOBAL: u64 = 1 << 32;
+const STAGE2: u64 = 1 << 33;
+
+impl Tag {
+    fn word(self) -> u64 {
+        match self {
+            Self::Asid { vmid, asid } => u64::from(vmid) | u64::from(asid) << ASID_SHIFT,
+            Self::Global { vmid } => u64::from(vmid) | GLOBAL,
+            Self::Stage2 { vmid } => u64::from(vmid) | STAGE2,
+        }
+    }
+
+    /// Everything with this tag.
+    pub(super) fn all(self) -> Scope {
+        Scope::tags(TagMatch::exact(self.word()))
+    }
+}
+
+/// Everything of stage 1, or of both, with this VMID.
+pub(super) fn of_stage1(vmid: u16) -> Scope {
+    Scope::tags(TagMatch {
+        value: vmid.into(),
+        mask: VMID | STAGE2,
+    })
+}
+
+/// The leaf of stage 1 that an entry comes from. The entry itself is smaller where that of stage 2 is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Leaf {
+    pub(super) granule: Granule,
+    /// As the manual counts: 3 is the lowest.
+    pub(super) level: u8,
+}
+
+/// An entry for reading, of a leaf that a write has yet to mark.
+const CLEAN: Marks = Marks::number(0);
+/// The granule of stage 1, as commands have it, and the level of the leaf.
+const GRANULE: [Marks; 2] = [Marks::number(1), Marks::number(2)];
+const LEVEL: [Marks; 2] = [Marks::number(3), Marks::number(4)];
+
+/// The entries that have this number in these two marks.
+fn numbered(scope: Scope, marks: [Marks; 2], number: u8) -> Scope {
+    let mut scope = scope;
+    for (bit, mark) in marks.into_iter().enumerate() {
+        scope = if number >> bit & 1 == 1 {
+            scope.with(mark)
+        } else {
+            scope.without(mark)
+        };
+    }
+    scope
+}
+
+impl Leaf {
+    fn marks(self) -> Marks {
+        let mut marks = Marks::NONE;
+        let numbers = [(GRANULE, self.granule.command_code()), (LEVEL, self.level)];
+        for (names, number) in numbers {
+            for (bit, mark) in names.into_iter().enumerate() {
+                if number >> bit & 1 == 1 {
+                    marks = marks.and(mark);
+                }
+            }
+        }
+        marks
+    }
+
+    fn size(self) -> PageSize {
+        PageSize::from_log2(self.granule.entry_log2(self.level))
+    }
+
+    fn of(self, scope: Scope) -> Scope {
+        let scope = numbered(scope, GRANULE, self.granule.command_code());
+        numbered(scope, LEVEL, self.level)
+    }
+
+    /// Every leaf that there can be.
+    fn all() -> impl Iterator<Item = Self> {
+        let of = |granule| (1..=3).map(move |level| Self { granule, level });
+        Granule::ALL.into_iter().flat_map(of)
+    }
+
+    /// One bit for each leaf that there can be.
+    fn bit(self) -> u32 {
+        1 << (u32::from(self.granule.command_code()) * 4 + u32::from(self.level))
+    }
+}
+
+/// The caches of one unit.
+#[derive(Debug)]
+pub(super) struct Caches {
+    tlb: Tlb,
+    pub(super) descriptors: Descriptors,
+    /// The leaves of which parts were cached apart: invalidating an address of such a leaf concerns all parts.
+    split: AtomicU32,
+}
+
+/// A walk whose result may be cached.
+pub(super) struct Miss<'a> {
+    caches: &'a Caches,
+    walk: Walk<'a>,
+    split: u32,
+}
+
+impl Caches {
+    pub(super) fn new(retention: Retention) -> Self {
+        Self {
+            tlb: Tlb::new(retention),
+            descriptors: Descriptors::new(retention),
+            split: AtomicU32::new(0),
+        }
+    }
+
+    /// Begins to look for what is not cached: before anything is read from memory.
+    pub(super) fn begin_walk(&self) -> Miss<'_> {
+        Miss {
+            walk: self.tlb.begin_walk(),
+            split: self.split.load(Ordering::Acquire),
+            caches: self,
+        }
+    }
+
+    /// What is cached under one of several tags.
+    #[inline]
+    pub(super) fn lookup(&self, tags: &[Tag], iova: Iova) -> Option<Cached> {
+        tags.iter()
+            .find_map(|tag| self.tlb.lookup(tag.word(), iova))
+    }
+
+    /// Forgets what `scope` covers.
+    pub(super) fn invalidate(&self, scope: &Scope) {
+        self.tlb.invalidate(scope);
+    }
+
+    /// Forgets what a `CMD_TLBI_NH_VA` covers, or a `CMD_TLBI_NH_VAA` without an ASID.
+    pub(super) fn invalidate_addresses(&self, vmid: u16, asid: Option<u16>, cover: &Cover) {
+        let owners = match asid {
+            Some(asid) => vec![Tag::Asid { vmid, asid }.all(), Tag::Global { vmid }.all()],
+            None => vec![of_stage1(vmid)],
+        };
+        let split = self.split.load(Ordering::Acquire);
+        let is_concerned = |leaf: &Leaf| {
+            leaf.bit() & split != 0
+                && cover.granule.is_none_or(|granule| granule == leaf.granule)
+                && cover.level.is_none_or(|level| level == leaf.level)
+        };
+        for scope in owners {
+            let mut direct = scope.within(cover.range);
+            if let Some(granule) = cover.granule {
+                direct = numbered(direct, GRANULE, granule.command_code());
+            }
+            if let Some(level) = cover.level {
+                direct = numbered(direct, LEVEL, level);
+            }
+            self.tlb.invalidate(&direct);
+            for leaf in Leaf::all().filter(is_concerned) {
+                let whole = cover.range.align_out(leaf.size());
+                self.tlb.invalidate(&leaf.of(scope.within(whole)));
+            }
+        }
+    }
+}
+
+impl Miss<'_> {
+    /// Caches what was found for an address. `leaf` is that of stage 1.
+    pub(super) fn insert(&self, tag: Tag, iova: Iova, found: &Found, leaf: Option<Leaf>) {
+        let mut marks = if found.clean { CLEAN } else { Marks::NONE };
+        if let Some(leaf) = leaf {
+            marks = marks.and(leaf.marks());
+            if found.translated.size < leaf.size() && self.split & leaf.bit() == 0 {
+                // Who invalidates now may not know of it yet, so the next one is cached.
+                self.caches.split.fetch_or(leaf.bit(), Ordering::AcqRel);
+                return;
+            }
+        }
+        self.walk.insert(tag.word(), iova, &found.translated, marks);
+    }
+}
+
+/// What a walk has found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) translated: Translated,
+    /// Whether a write has to mark it first.
+    pub(super) clean: bool,
+}
+
+impl Found {
+    /// A leaf that was walked for reading may not be marked as dirty yet, where walks mark it, so a later write walks again.
+    pub(super) fn new(translated: Translated, wanted: Access, marks: bool) -> Self {
+        let mut found = Self {
+            translated,
+            clean: marks && !wanted.writes(),
+        };
+        if found.clean {
+            found.translated.access.remove(Access::WRITE);
+        }
+        found
+    }
+}
+
+/// Whether a cached translation has to be walked again for an access that it does not permit.
+pub(super) fn is_to_be_marked(cached: &Cached, wanted: Access) -> bool {
+    wanted.writes() && cached.marks.contains(CLEAN)
+}

@@ -1,0 +1,151 @@
+//! Walks of first stages in a guest's memory.
+
+use swiommu_addr::{Gpa, Iova, PageSize};
+use swiommu_pgtable::fmt::{AddressForm, ArmS1};
+use swiommu_pgtable::{
+    Access, EntryMemory, Format, HardwareUpdate, HardwareWalk, Root, WalkFault, Walked, Walker,
+};
+
+use super::caches::Leaf;
+use super::spec::{Context, Granule, Half};
+use crate::Trace;
+use crate::two_stage::{GuestMemory, trace_guest};
+
+/// What a walk of a guest's table found.
+pub(super) struct FirstStage {
+    walked: Walked<Gpa>,
+    /// The address as it was walked: without the bits that are the same for all of its half.
+    input: Iova,
+    granule: Granule,
+    /// Whether later writes have to mark the leaf.
+    pub(super) marks: bool,
+}
+
+impl FirstStage {
+    /// Where the address leads.
+    pub(super) fn ipa(&self) -> Gpa {
+        self.walked.resolve(self.input)
+    }
+
+    pub(super) fn access(&self) -> Access {
+        self.walked.access
+    }
+
+    pub(super) fn size(&self) -> PageSize {
+        self.walked.size
+    }
+
+    /// The leaf, as commands name it.
+    pub(super) fn leaf(&self) -> Leaf {
+        Leaf {
+            granule: self.granule,
+            level: 3_u8.saturating_sub(self.walked.level),
+        }
+    }
+
+    /// Whether the leaf is for all ASIDs.
+    pub(super) fn is_global(&self) -> bool {
+        self.walked.entry & NOT_GLOBAL == 0
+    }
+}
+
+/// nG of a leaf.
+const NOT_GLOBAL: u64 = 1 << 11;
+
+/// Walks the tables of one half. `iova` is an address of that half. `None` where the architecture has no such tables, of which no
+/// legal descriptor speaks.
+pub(super) fn walk<M: EntryMemory<Address = Gpa>>(
+    context: &Context,
+    half: &Half,
+    memory: M,
+    iova: Iova,
+    wanted: Access,
+) -> Option<Result<FirstStage, WalkFault<Gpa, M::Fault>>> {
+    let walk = match half.granule {
+        Granule::K4 => walk_over::<12, M>,
+        Granule::K16 => walk_over::<14, M>,
+        Granule::K64 => walk_over::<16, M>,
+    };
+    walk(context, half, memory, iova, wanted)
+}
+
+/// The walk of the tables of one half, and of the second stage behind them, without a mark.
+pub(super) fn trace<F: HardwareWalk>(
+    context: &Context,
+    half: &Half,
+    guest: GuestMemory<'_, F>,
+    iova: Iova,
+) -> Option<Trace> {
+    let trace = match half.granule {
+        Granule::K4 => trace_over::<12, F>,
+        Granule::K16 => trace_over::<14, F>,
+        Granule::K64 => trace_over::<16, F>,
+    };
+    trace(context, half, guest, iova)
+}
+
+fn trace_over<const GRANULE_LOG2: u8, F: HardwareWalk>(
+    context: &Context,
+    half: &Half,
+    guest: GuestMemory<'_, F>,
+    iova: Iova,
+) -> Option<Trace> {
+    let format = format::<GRANULE_LOG2>(context, half)?;
+    Some(trace_guest(
+        format,
+        half.root(&format),
+        guest,
+        half.input(iova),
+    ))
+}
+
+fn walk_over<const GRANULE_LOG2: u8, M: EntryMemory<Address = Gpa>>(
+    context: &Context,
+    half: &Half,
+    memory: M,
+    iova: Iova,
+    wanted: Access,
+) -> Option<Result<FirstStage, WalkFault<Gpa, M::Fault>>> {
+    let format = format::<GRANULE_LOG2>(context, half)?;
+    let (root, input) = (half.root(&format), half.input(iova));
+    let walked = Walker::new(format, memory, root)?.walk(input, wanted);
+    Some(walked.map(|walked| FirstStage {
+        walked,
+        input,
+        granule: half.granule,
+        marks: context.updates == HardwareUpdate::AccessedAndDirty,
+    }))
+}
+
+impl Half {
+    fn root(&self, format: &impl Format) -> Root<Gpa> {
+        Root {
+            table: Gpa::new(self.root),
+            levels: *format.levels().start(),
+        }
+    }
+
+    /// An address without the bits that are the same for all of the half.
+    fn input(&self, iova: Iova) -> Iova {
+        Iova::new(iova.get() & ((1 << self.input_bits) - 1))
+    }
+}
+
+fn format<const GRANULE_LOG2: u8>(context: &Context, half: &Half) -> Option<ArmS1<GRANULE_LOG2>> {
+    let output_bits = context.output.bits();
+    let mut format = ArmS1::new(AddressForm::Bits48, half.input_bits, output_bits)?
+        .with_hardware_update(context.updates);
+    if context.access_flag_ignored {
+        format = format.with_access_flag_ignored();
+    }
+    if context.write_execute_never {
+        format = format.with_write_execute_never();
+    }
+    if context.privileged_access_never {
+        format = format.with_privileged_access_never();
+    }
+    if half.hierarchy_ignored {
+        format = format.with_hierarchy_ignored();
+    }
+    Some(format)
+}

@@ -1,0 +1,3 @@
+mod nesting;
+mod paging;
+mod world;
