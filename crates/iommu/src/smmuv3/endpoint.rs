@@ -55,7 +55,7 @@ pub struct SmmuEndpoint {
     stream: StreamId,
     group: GroupId,
     features: DeviceFeatures,
-    attachments: Arc<Attachments>,
+    pub(super) attachments: Arc<Attachments>,
     page_requests: Arc<Outstanding>,
     atc: Option<Arc<Tlb>>,
     attached: Mutex<Attached>,

@@ -1,3 +1,9 @@
+mod attaching;
+mod descriptors;
+mod faults;
+mod invalidating;
 mod nesting;
+mod own_caches;
 mod paging;
+mod stalls;
 mod world;

@@ -295,3 +295,6 @@ impl Context {
         (above == 0).then_some((half, Iova::new(address)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,3 +284,6 @@ fn range(start: u64, len_less_1: u64) -> IovaRange {
     let last = start.saturating_add(len_less_1);
     IovaRange::new(Iova::new(start), Iova::new(last)).unwrap_or(IovaRange::full())
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,3 +179,6 @@ impl Event {
         words
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -410,3 +410,6 @@ fn first_broken<R: Copy>(checks: &[(bool, R)]) -> Option<R> {
     let broken = checks.iter().find(|(is_broken, _)| *is_broken);
     broken.map(|(_, rule)| *rule)
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,14 +214,12 @@ impl World {
         let pages = HvaRange::from_len(start, PAGE).unwrap();
         let runs = self.space.resolve(pages, HostAccess::Write).unwrap();
         let memory: Vec<PaRange> = runs.iter().map(|run| run.memory).collect();
-        domain
-            .map(&Mapping {
-                iova: Iova::new(iova),
-                memory: &memory,
-                prot,
-                leaves: PageSizes::ALL,
-            })
-            .unwrap();
+        map_memory(domain, iova, &memory, prot);
+    }
+
+    /// Lets a guest page be any physical memory.
+    pub(super) fn map_memory(&self, at: u64, memory: PaRange) {
+        map_memory(&*self.parent, at, &[memory], Prot::RW);
     }
 
     /// Takes a guest page out of the second stage.
@@ -308,6 +306,17 @@ impl World {
     pub(super) fn command(&self, word0: u64, word1: u64) {
         assert_eq!(self.issue(&[[word0, word1]]), (1, Ok(())));
     }
+}
+
+fn map_memory(domain: &dyn PagingDomain, iova: u64, memory: &[PaRange], prot: Prot) {
+    domain
+        .map(&Mapping {
+            iova: Iova::new(iova),
+            memory,
+            prot,
+            leaves: PageSizes::ALL,
+        })
+        .unwrap();
 }
 
 pub(super) fn outcome(done: Invalidated) -> (u32, Result<(), Errno>) {
