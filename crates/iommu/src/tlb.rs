@@ -35,6 +35,7 @@ mod tests;
 use std::fmt;
 
 use swiommu_addr::Iova;
+use swiommu_sabotage::Fault;
 
 use crate::Translated;
 use entry::{Entry, Page, Target};
@@ -185,7 +186,7 @@ impl Tlb {
 
     fn insert(&self, began: u64, entry: Entry) {
         let mut writer = self.writer.lock();
-        if writer.history.covers_since(began, &entry) {
+        if writer.history.covers_since(began, &entry) && !Fault::LateInsert.is_on() {
             writer.counters.outrun += 1;
             return;
         }

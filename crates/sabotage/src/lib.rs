@@ -88,6 +88,22 @@ faults! {
     WriteReadOnlyMemory = "write-read-only-memory",
     /// Reading what is dirty does not make it clean.
     KeepDirty = "keep-dirty",
+    /// An invalidation of a guest's table forgets nothing.
+    SkipInvalidation = "skip-invalidation",
+    /// An invalidation of a range forgets everything.
+    InvalidateAll = "invalidate-all",
+    /// What was found before an invalidation is cached after it.
+    LateInsert = "late-insert",
+    /// What an unmap of the second stage leaves is cached of both.
+    KeepNested = "keep-nested",
+    /// A translation through two stages is as large as the larger of their leaves.
+    LargeTranslation = "large-translation",
+    /// What a guest forbids is not checked when it was cached for another access.
+    IgnoreCachedAccess = "ignore-cached-access",
+    /// A port goes on with what was attached before.
+    KeepAttachment = "keep-attachment",
+    /// Nobody waits for requests in flight.
+    SkipWait = "skip-wait",
 }
 
 impl Fault {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use swiommu_sabotage::Fault as Sabotage;
 
 use super::{Blocked, Translate};
 use crate::{Epochs, Pasid};
@@ -42,7 +43,9 @@ impl Attachments {
                 Some(translate) => by_pasid.insert(pasid, translate),
                 None => by_pasid.remove(&pasid),
             };
-            self.version.fetch_add(1, Ordering::Release);
+            if !Sabotage::KeepAttachment.is_on() {
+                self.version.fetch_add(1, Ordering::Release);
+            }
         }
         self.epochs.synchronize();
     }

@@ -7,7 +7,7 @@ use swiommu_abi::hwpt::{IommuHwptVtdS1, IommuHwptVtdS1Flags};
 use swiommu_abi::invalidate::{
     IommuHwptInvalidateDataType, IommuHwptVtdS1Invalidate, IommuHwptVtdS1InvalidateFlags,
 };
-
+use swiommu_sabotage::Fault as Sabotage;
 use zerocopy::IntoBytes;
 
 use super::domain::of_domain;
@@ -94,11 +94,16 @@ impl VtdNested {
         let cover = S1Invalidation::of(addr, npages).ok_or_else(|| {
             DriverError::invalid(format!("an invalidation of {npages:#x} pages at {addr:#x}"))
         })?;
+        if Sabotage::SkipInvalidation.is_on() {
+            return Ok(());
+        }
         let shared = &self.second.table.shared;
         let all = of_domain(self.number.get());
         shared.tlb.invalidate(&match cover {
-            S1Invalidation::All => all,
-            S1Invalidation::Pages { .. } => all.within(cover.range()),
+            S1Invalidation::Pages { .. } if !Sabotage::InvalidateAll.is_on() => {
+                all.within(cover.range())
+            }
+            _ => all,
         });
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use swiommu_addr::{Address, Gpa, Iova};
 use swiommu_pgtable::fmt::X86_64;
 use swiommu_pgtable::{Access, EntryAction, Refusal, Root, WalkFault, Walker};
+use swiommu_sabotage::Fault as Sabotage;
 
 use super::domain::tag;
 use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
@@ -158,7 +159,11 @@ impl Requester {
                 format!("{iova} is {gpa} to the guest: {fault}"),
             )
         })?;
-        let size = inner.size.min(outer.size);
+        let size = if Sabotage::LargeTranslation.is_on() {
+            inner.size.max(outer.size)
+        } else {
+            inner.size.min(outer.size)
+        };
         let at = outer.resolve(Iova::new(gpa.get()));
         Ok(Translated {
             page: at.align_down(size),
@@ -271,7 +276,7 @@ impl Translate for Requester {
     fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
         let (tlb, tag) = (&self.shared().tlb, self.tag());
         if let Some(hit) = tlb.lookup(tag, iova)
-            && hit.translated.access.contains(wanted)
+            && (hit.translated.access.contains(wanted) || Sabotage::IgnoreCachedAccess.is_on())
         {
             return Ok(hit.translated);
         }
