@@ -115,6 +115,12 @@ impl Guest {
         u64::from_le_bytes(word)
     }
 
+    /// Fills pages of data.
+    pub(crate) fn fill(&self, first: u64, count: usize, byte: u8) {
+        let bytes = vec![byte; count * 4096];
+        self.space.write(self.hva(first * PAGE), &bytes).unwrap();
+    }
+
     /// Makes a page of data as no device has written it.
     pub(crate) fn clear_scratch(&self, page: u64) {
         self.write_data(page, SCRATCH, 0);

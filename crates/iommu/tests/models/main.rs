@@ -14,6 +14,7 @@ mod naive;
 mod nested;
 mod single_stage;
 mod staleness;
+mod stress;
 mod tables;
 mod vtd;
 
@@ -59,6 +60,11 @@ macro_rules! for_every_model {
             #[test]
             fn what_may_be_kept_is_kept() {
                 super::staleness::what_may_be_kept_is_kept::<$model>();
+            }
+
+            #[test]
+            fn nobody_uses_what_was_invalidated() {
+                super::stress::nobody_uses_what_was_invalidated::<$model>();
             }
 
             #[test]

@@ -53,6 +53,8 @@ enum Step {
     UnmapSecond(u64),
     /// A device accesses a page.
     Access(usize, (usize, usize), Rights),
+    /// It accesses all pages of a block.
+    AccessBlock(usize, usize, Rights),
 }
 
 fn step(requesters: usize) -> impl Strategy<Value = Step> {
@@ -66,7 +68,8 @@ fn step(requesters: usize) -> impl Strategy<Value = Step> {
         1 => Just(Step::InvalidateAll),
         1 => (0..GUEST_PAGES, 0..DATA).prop_map(|(page, data)| Step::MapSecond(page, data)),
         1 => (0..GUEST_PAGES).prop_map(Step::UnmapSecond),
-        12 => (0..requesters, at(), rights()).prop_map(|(who, at, wanted)| Step::Access(who, at, wanted)),
+        8 => (0..requesters, at(), rights()).prop_map(|(who, at, wanted)| Step::Access(who, at, wanted)),
+        4 => (0..requesters, 0..BLOCKS, rights()).prop_map(|(who, block, wanted)| Step::AccessBlock(who, block, wanted)),
     ]
 }
 
@@ -201,7 +204,7 @@ impl<M: Model> World<M> {
                 self.seen.second.insert(to, data);
             }
             Step::UnmapSecond(to) => self.unmap_second(to),
-            Step::Access(..) => {}
+            Step::Access(..) | Step::AccessBlock(..) => {}
         }
     }
 
@@ -272,28 +275,52 @@ fn run<M: Model>(caches: Retention, steps: &[Step]) -> TestCaseResult {
     let mut world = World::<M>::new(caches);
     prepare(&mut world);
     for step in steps {
-        let Step::Access(who, at, wanted) = *step else {
-            world.step(step);
-            continue;
-        };
-        let found = world.access(who, at, wanted);
-        let fresh = world.seen.fresh(at, wanted);
-        if caches == Retention::Off {
-            prop_assert_eq!(found, fresh, "{:?} without caches", step);
+        world.step(step);
+        for (who, at, wanted) in accesses::<M>(step) {
+            check(&mut world, caches, who, at, wanted)?;
         }
-        prop_assert!(
-            world.seen.may_end(at, wanted, found),
-            "{step:?} ended in {found:?}, now it is {fresh:?}, and could be {:?}",
-            world.seen.old_leaves[&at]
-        );
-        if caches != Retention::LegalMaximum {
-            continue;
+    }
+    Ok(())
+}
+
+/// The accesses that follow a step: after an invalidation, to the pages of its block, those that it covers and the others.
+fn accesses<M: Model>(step: &Step) -> Vec<(usize, (usize, usize), Rights)> {
+    let all_of = |block| (0..PAGES).map(move |index| (block, index));
+    match *step {
+        Step::Access(who, at, wanted) => vec![(who, at, wanted)],
+        Step::AccessBlock(who, block, wanted) => {
+            all_of(block).map(|at| (who, at, wanted)).collect()
         }
+        Step::Invalidate((block, _), _) => (0..M::REQUESTERS.len())
+            .flat_map(|who| all_of(block).map(move |at| (who, at, Rights::Read)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn check<M: Model>(
+    world: &mut World<M>,
+    caches: Retention,
+    who: usize,
+    at: (usize, usize),
+    wanted: Rights,
+) -> TestCaseResult {
+    let found = world.access(who, at, wanted);
+    let fresh = world.seen.fresh(at, wanted);
+    if caches == Retention::Off {
+        prop_assert_eq!(found, fresh, "{:?} without caches", at);
+    }
+    prop_assert!(
+        world.seen.may_end(at, wanted, found),
+        "{wanted:?} at {at:?} ended in {found:?}, now it is {fresh:?}, and could be {:?}",
+        world.seen.old_leaves[&at]
+    );
+    if caches == Retention::LegalMaximum {
         let key = (who, at.0, at.1);
         if let Some((data, rights)) = world.kept.get(&key)
             && rights.permit(wanted)
         {
-            prop_assert_eq!(found, Some(*data), "{:?} was forgotten", step);
+            prop_assert_eq!(found, Some(*data), "{:?} at {:?} was forgotten", wanted, at);
         } else if let Some(data) = found {
             world.kept.insert(key, (data, wanted));
         }
