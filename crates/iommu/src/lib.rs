@@ -51,7 +51,7 @@ pub use swiommu_pgtable::{Access, DirtyRead, Prot};
 pub use table_domain::TableDomain;
 pub use tables::Tables;
 pub use tlb::{
-    Cached, ContextCache, Counters, Fetch, Marks, Retention, Scope, TagMatch, Tlb,
+    Cached, ContextCache, Counters, Fetch, Marks, Retention, Scope, Tag, TagMatch, Tlb,
     UnknownRetention, Walk,
 };
 pub use trace::{EntryAddress, Stage, Trace, TracedEntry};

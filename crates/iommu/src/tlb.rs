@@ -25,6 +25,7 @@ mod scope;
 mod slot;
 mod sync;
 mod table;
+mod tag;
 mod writer;
 
 #[cfg(all(loom, test))]
@@ -34,11 +35,11 @@ mod tests;
 
 use std::fmt;
 
-use swiommu_addr::Iova;
+use swiommu_addr::{Iova, PageSizes};
 use swiommu_sabotage::Fault;
 
 use crate::Translated;
-use entry::{Entry, Page, Target};
+use entry::{Entry, Page, Picker, Target};
 use sync::{AtomicU64, Mutex, Ordering};
 use table::Table;
 use writer::Writer;
@@ -47,6 +48,7 @@ pub use context::{ContextCache, Fetch};
 pub use entry::Marks;
 pub use retention::{Retention, UnknownRetention};
 pub use scope::{Scope, TagMatch};
+pub use tag::Tag;
 
 /// A cache of translations: an IOTLB, or the cache in a device (ATC).
 ///
@@ -57,6 +59,8 @@ pub use scope::{Scope, TagMatch};
 /// Memory grows with the greatest number of entries that there were: at most 64 bytes for each, or 16 KiB, and some for each tag.
 pub struct Tlb {
     retention: Retention,
+    /// Picks the smallest pages that there are.
+    smallest: AtomicU64,
     /// The sizes of the pages that there are, one bit for each exponent.
     sizes: AtomicU64,
     /// How many invalidations have begun.
@@ -93,6 +97,7 @@ impl Tlb {
     pub fn new(retention: Retention) -> Self {
         Self {
             retention,
+            smallest: AtomicU64::new(Picker::NOTHING.0),
             sizes: AtomicU64::new(0),
             invalidations: AtomicU64::new(0),
             table: Table::new(),
@@ -109,15 +114,12 @@ impl Tlb {
     ///
     /// It may miss an entry while others are put in or taken out.
     #[inline]
-    pub fn lookup(&self, tag: u64, iova: Iova) -> Option<Cached> {
-        let sizes = self.sizes.load(Ordering::Acquire);
-        if sizes == 0 {
-            return None;
-        }
-        let page = Page::of(iova, sizes.trailing_zeros());
+    pub fn lookup(&self, tag: impl Into<Tag>, iova: Iova) -> Option<Cached> {
+        let tag = tag.into();
+        let page = Picker(self.smallest.load(Ordering::Acquire)).page(iova);
         let (page, target) = match self.table.find_at_once(tag, page) {
             Some(target) => (page, target),
-            None => self.look_further(tag, iova, sizes)?,
+            None => self.look_further(tag, iova)?,
         };
         let translated = Translated {
             page: target.page(),
@@ -129,8 +131,10 @@ impl Tlb {
     }
 
     /// Looks in all places. Apart, so that what is found at once costs little.
+    #[cold]
     #[inline(never)]
-    fn look_further(&self, tag: u64, iova: Iova, mut sizes: u64) -> Option<(Page, Target)> {
+    fn look_further(&self, tag: Tag, iova: Iova) -> Option<(Page, Target)> {
+        let mut sizes = self.sizes.load(Ordering::Acquire);
         while sizes != 0 {
             let page = Page::of(iova, sizes.trailing_zeros());
             if let Some(target) = self.table.find(tag, page) {
@@ -159,7 +163,7 @@ impl Tlb {
         let count = writer.history.add(scope);
         self.invalidations.store(count, Ordering::Release);
         let removed = writer.invalidate(&self.table, scope);
-        self.sizes.store(writer.sizes().bitmap(), Ordering::Release);
+        self.publish(writer.sizes());
         removed
     }
 
@@ -200,7 +204,16 @@ impl Tlb {
         }
         writer.count(&entry);
         writer.put(&self.table, entry);
-        self.sizes.store(writer.sizes().bitmap(), Ordering::Release);
+        self.publish(writer.sizes());
+    }
+
+    /// Tells readers which sizes of pages there are.
+    fn publish(&self, sizes: PageSizes) {
+        let smallest = sizes
+            .smallest()
+            .map_or(Picker::NOTHING, |size| Picker::of_size(size.log2().into()));
+        self.smallest.store(smallest.0, Ordering::Release);
+        self.sizes.store(sizes.bitmap(), Ordering::Release);
     }
 }
 
@@ -225,11 +238,11 @@ pub struct Walk<'a> {
 impl Walk<'_> {
     /// Caches what was found for the page that `iova` lies in, unless the cache is off, or an invalidation that covers it has
     /// begun since the walk did. An entry of the same tag and page is replaced. Pages smaller than 4 KiB are not cached.
-    pub fn insert(&self, tag: u64, iova: Iova, translated: &Translated, marks: Marks) {
+    pub fn insert(&self, tag: impl Into<Tag>, iova: Iova, translated: &Translated, marks: Marks) {
         if self.tlb.retention == Retention::Off {
             return;
         }
-        if let Some(entry) = Entry::new(tag, iova, translated, marks) {
+        if let Some(entry) = Entry::new(tag.into(), iova, translated, marks) {
             self.tlb.insert(self.invalidations, entry);
         }
     }

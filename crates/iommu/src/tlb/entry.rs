@@ -1,10 +1,9 @@
 //! One cached translation, in three words.
 
-use std::num::NonZeroU64;
-
 use swiommu_addr::{Address, Iova, IovaRange, Pa, PageSize};
 use swiommu_pgtable::Access;
 
+use super::Tag;
 use crate::Translated;
 
 /// The words of an entry keep 12 bits below the page number.
@@ -46,24 +45,44 @@ impl Marks {
 
 /// Which IOVAs an entry is for: the first one, and below 4 KiB the exponent of the page's size in bits 1 to 6. Bit 0 is set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Page(NonZeroU64);
+pub(super) struct Page(u64);
+
+/// Picks the pages of one size: the bits that an address has in common with the page, and below 4 KiB those that all of them have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Picker(pub(super) u64);
+
+impl Picker {
+    /// Picks what is never cached.
+    pub(super) const NOTHING: Self = Self(1);
+
+    /// Of pages of `2^log2` bytes, at least 4 KiB.
+    #[inline]
+    pub(super) fn of_size(log2: u32) -> Self {
+        Self(u64::MAX << log2 | u64::from(log2) << 1 | 1)
+    }
+
+    /// The page that `iova` lies in.
+    #[inline]
+    pub(super) fn page(self, iova: Iova) -> Page {
+        Page((iova.get() | SMALLEST.mask()) & self.0)
+    }
+}
 
 impl Page {
-    /// The page of `2^log2` bytes that `iova` lies in.
+    /// The page of `2^log2` bytes, at least 4 KiB, that `iova` lies in.
     #[inline]
     pub(super) fn of(iova: Iova, log2: u32) -> Self {
-        let first = iova.get() & (u64::MAX << log2);
-        Self(NonZeroU64::MIN | u64::from(log2) << 1 | first)
+        Picker::of_size(log2).page(iova)
     }
 
     /// The page of a word, if it is one.
     pub(super) fn from_word(word: u64) -> Option<Self> {
-        NonZeroU64::new(word).map(Self)
+        (word != 0).then_some(Self(word))
     }
 
     #[inline]
     pub(super) fn word(self) -> u64 {
-        self.0.get()
+        self.0
     }
 
     #[inline]
@@ -112,14 +131,14 @@ fn bits(word: u64) -> u8 {
 /// One cached translation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Entry {
-    pub(super) tag: u64,
+    pub(super) tag: Tag,
     pub(super) page: Page,
     pub(super) target: Target,
 }
 
 impl Entry {
     /// `None` for a page that is smaller than 4 KiB or not aligned to it.
-    pub(super) fn new(tag: u64, iova: Iova, translated: &Translated, marks: Marks) -> Option<Self> {
+    pub(super) fn new(tag: Tag, iova: Iova, translated: &Translated, marks: Marks) -> Option<Self> {
         let Translated { page, size, access } = *translated;
         (size >= SMALLEST && page.is_aligned(SMALLEST)).then(|| Self {
             tag,

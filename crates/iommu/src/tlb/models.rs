@@ -23,7 +23,7 @@ fn leads_to(page: u64) -> Translated {
 }
 
 fn entry(tag: u64, iova: Iova, page: u64) -> Entry {
-    Entry::new(tag, iova, &leads_to(page), Marks::NONE).unwrap()
+    Entry::new(tag.into(), iova, &leads_to(page), Marks::NONE).unwrap()
 }
 
 /// A slot is written twice while it is read: the reader finds the entry that it asks for, or none, but not a mixture. Two of the
@@ -37,14 +37,14 @@ fn a_reader_finds_one_entry() {
         let reader = slot.clone();
         let reader = thread::spawn(move || {
             let (page, other) = (Page::of(IOVA, 12), Page::of(other, 12));
-            assert_eq!(reader.find(1, other), None, "nobody put that in");
-            let found = reader.find(2, page).map(|target| target.page());
+            assert_eq!(reader.find(1.into(), other), None, "nobody put that in");
+            let found = reader.find(2.into(), page).map(|target| target.page());
             assert!(found.is_none_or(|page| page == Pa::new(8 << 12)));
         });
         slot.put(&entry(2, other, 5));
         slot.put(&entry(2, IOVA, 8));
         reader.join().unwrap();
-        assert!(slot.find(2, Page::of(IOVA, 12)).is_some());
+        assert!(slot.find(2.into(), Page::of(IOVA, 12)).is_some());
     });
 }
 

@@ -91,7 +91,7 @@ impl Scope {
 
     pub(super) fn covers(&self, entry: &Entry) -> bool {
         let marks = entry.target.marks();
-        self.tags.matches(entry.tag)
+        self.tags.matches(entry.tag.number())
             && self
                 .range
                 .is_none_or(|range| range.overlaps(entry.page.range()))

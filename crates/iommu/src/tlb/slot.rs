@@ -1,5 +1,6 @@
 //! The place of one entry, read while another thread writes it.
 
+use super::Tag;
 use super::entry::{Entry, Page, Target};
 use super::sync::{AtomicU64, Ordering, fence};
 
@@ -31,12 +32,18 @@ impl Slot {
         }
     }
 
+    /// Whether it has an entry for this page, of some tag: a hint for where to look.
+    #[inline]
+    pub(super) fn has(&self, page: Page) -> bool {
+        self.page.load(Ordering::Relaxed) == page.word()
+    }
+
     /// The target, if the slot has the entry of this tag and page. It may miss an entry that is being written.
     #[inline]
-    pub(super) fn find(&self, tag: u64, page: Page) -> Option<Target> {
+    pub(super) fn find(&self, tag: Tag, page: Page) -> Option<Target> {
         let version = self.version.load(Ordering::Acquire);
         if self.page.load(Ordering::Acquire) != page.word()
-            || self.tag.load(Ordering::Relaxed) != tag
+            || self.tag.load(Ordering::Relaxed) != tag.number()
         {
             return None;
         }
@@ -51,7 +58,7 @@ impl Slot {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version + 1, Ordering::Release);
         fence(Ordering::Release);
-        self.tag.store(entry.tag, Ordering::Relaxed);
+        self.tag.store(entry.tag.number(), Ordering::Relaxed);
         self.target.store(entry.target.0, Ordering::Relaxed);
         self.page.store(entry.page.word(), Ordering::Release);
     }
@@ -70,7 +77,7 @@ impl Slot {
     pub(super) fn entry(&self) -> Option<Entry> {
         let page = Page::from_word(self.page.load(Ordering::Relaxed))?;
         Some(Entry {
-            tag: self.tag.load(Ordering::Relaxed),
+            tag: self.tag.load(Ordering::Relaxed).into(),
             page,
             target: Target(self.target.load(Ordering::Relaxed)),
         })

@@ -11,6 +11,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::Tag;
 use super::entry::{Entry, Page, Target};
 use super::slot::Slot;
 
@@ -44,14 +45,17 @@ type Chunk = [Bucket; BUCKETS];
 pub(super) struct Bucket([Slot; WAYS]);
 
 impl Bucket {
+    /// Where the entry leads. It may be missed if another tag has an entry for the page here.
+    ///
+    /// Which of the two slots it is nobody can foretell, so it is not asked by a branch.
     #[inline]
-    fn find(&self, tag: u64, page: Page) -> Option<Target> {
-        self.0.iter().find_map(|slot| slot.find(tag, page))
+    fn find_at_once(&self, tag: Tag, page: Page) -> Option<Target> {
+        let [_, second] = &self.0;
+        self.0[usize::from(second.has(page))].find(tag, page)
     }
 }
 
 /// Odd numbers without a pattern.
-const TAGS: u64 = 0xd1b5_4a32_d192_ed03;
 const PAGES: u64 = 0x9e37_79b9_7f4a_7c15;
 const OTHERS: u64 = 0xa24b_aed4_963e_e407;
 
@@ -61,8 +65,8 @@ struct Hash(u64);
 
 impl Hash {
     #[inline]
-    fn of(tag: u64, page: Page) -> Self {
-        Self((spread(tag) ^ page.word()).wrapping_mul(PAGES))
+    fn of(tag: Tag, page: Page) -> Self {
+        Self((tag.spread() ^ page.word()).wrapping_mul(PAGES))
     }
 
     /// For the other buckets. The first one is as regular as addresses are: good for pages in a row, and bad for some patterns. These
@@ -81,13 +85,6 @@ impl Hash {
     }
 }
 
-/// A number for a tag whose bits all depend on it, whichever bits tags differ in.
-#[inline]
-fn spread(tag: u64) -> u64 {
-    let (low, high) = tag.carrying_mul(TAGS, 0);
-    low ^ high
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "it is less than a length")]
 #[inline]
 fn index(number: u64) -> usize {
@@ -103,21 +100,21 @@ impl Table {
         }
     }
 
-    /// Where the entry of this tag and page leads, if it is in the first of its buckets, where most are.
+    /// Where the entry of this tag and page leads, if it is in the first of its buckets, where most are. It may be missed there.
     #[inline]
-    pub(super) fn find_at_once(&self, tag: u64, page: Page) -> Option<Target> {
+    pub(super) fn find_at_once(&self, tag: Tag, page: Page) -> Option<Target> {
         let bucket = Hash::of(tag, page).bucket(self.chunks());
-        bucket?.find(tag, page)
+        bucket?.find_at_once(tag, page)
     }
 
     /// Where the entry of this tag and page leads.
-    pub(super) fn find(&self, tag: u64, page: Page) -> Option<Target> {
+    pub(super) fn find(&self, tag: Tag, page: Page) -> Option<Target> {
         let mut buckets = self.buckets(tag, page)?.into_iter().flatten();
         buckets.find_map(|slot| slot.find(tag, page))
     }
 
     /// The buckets that an entry may be in.
-    pub(super) fn buckets(&self, tag: u64, page: Page) -> Option<[&[Slot; WAYS]; PLACES]> {
+    pub(super) fn buckets(&self, tag: Tag, page: Page) -> Option<[&[Slot; WAYS]; PLACES]> {
         let chunks = self.chunks();
         let first = Hash::of(tag, page);
         let [second, third] = first.others();
@@ -126,7 +123,7 @@ impl Table {
     }
 
     /// The slot that has the entry of this tag and page.
-    pub(super) fn slot(&self, tag: u64, page: Page) -> Option<&Slot> {
+    pub(super) fn slot(&self, tag: Tag, page: Page) -> Option<&Slot> {
         let mut slots = self.buckets(tag, page)?.into_iter().flatten();
         slots.find(|slot| slot.find(tag, page).is_some())
     }
@@ -195,7 +192,7 @@ impl Table {
 
 /// A tag and an IOVA whose entry has all its places where all such entries have them, in a table of up to 2^11 buckets.
 #[cfg(all(test, not(loom)))]
-pub(super) fn colliding(seed: &mut u64) -> (u64, swiommu_addr::Iova) {
+pub(super) fn colliding(seed: &mut u64) -> (Tag, swiommu_addr::Iova) {
     let inverse = |odd: u64| {
         (0..6).fold(odd, |inverse, _| {
             inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)))
@@ -210,7 +207,10 @@ pub(super) fn colliding(seed: &mut u64) -> (u64, swiommu_addr::Iova) {
         }
     };
     let combined = first.wrapping_mul(inverse(PAGES));
-    let pages = (0..).map(|tag| (tag, swiommu_addr::Iova::new(combined ^ spread(tag))));
+    let pages = (0..).map(|number| {
+        let tag = Tag::new(number);
+        (tag, swiommu_addr::Iova::new(combined ^ tag.spread()))
+    });
     let mut pages = pages.map(|(tag, page)| (tag, page, Page::of(page, 12)));
     let found = pages.find(|(_, word, page)| word.get() == page.word());
     found

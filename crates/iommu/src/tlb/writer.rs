@@ -60,7 +60,7 @@ impl Writer {
         self.entries += 1;
         self.by_size[usize::from(size.log2())] += 1;
         self.sizes = self.sizes.with(size);
-        *self.by_tag.entry(entry.tag).or_default() += 1;
+        *self.by_tag.entry(entry.tag.number()).or_default() += 1;
     }
 
     fn discount(&mut self, entry: &Entry) {
@@ -71,10 +71,10 @@ impl Writer {
         if *of_size == 0 {
             self.sizes = PageSizes::from_bitmap(self.sizes.bitmap() & !size.bytes());
         }
-        if let Some(of_tag) = self.by_tag.get_mut(&entry.tag) {
+        if let Some(of_tag) = self.by_tag.get_mut(&entry.tag.number()) {
             *of_tag -= 1;
             if *of_tag == 0 {
-                self.by_tag.remove(&entry.tag);
+                self.by_tag.remove(&entry.tag.number());
             }
         }
     }
@@ -183,7 +183,7 @@ impl Writer {
             for number in pages(range, size) {
                 let page = Page::of(Iova::new(number << size.log2()), size.log2().into());
                 for (tag, _) in tags {
-                    if let Some(slot) = table.slot(*tag, page) {
+                    if let Some(slot) = table.slot((*tag).into(), page) {
                         self.remove_if_covered(slot, scope);
                     }
                 }
@@ -200,7 +200,7 @@ impl Writer {
         {
             if slot
                 .entry()
-                .is_some_and(|entry| scope.tags.matches(entry.tag))
+                .is_some_and(|entry| scope.tags.matches(entry.tag.number()))
             {
                 self.remove_if_covered(slot, scope);
                 left -= 1;
