@@ -6,7 +6,9 @@ use std::sync::Arc;
 use swiommu_addr::{Iova, IovaRange};
 use swiommu_pgtable::Access;
 
-use crate::{Fault, Marks, Pasid, Retention, Scope, TagMatch, Tlb, Trace, Translate, Translated};
+use crate::{
+    Fault, Marks, Pasid, Retention, Scope, Tag, TagMatch, Tlb, Trace, Translate, Translated,
+};
 
 /// What a device keeps of the translations that it has asked for. An entry stays until an invalidation request for it comes to the
 /// device: invalidations of the unit's own caches do not reach it.
@@ -26,6 +28,10 @@ pub enum DeviceTlbScope {
 
 /// Notes that a request had a PASID.
 const WITH_PASID: Marks = Marks::number(0);
+
+fn tag(pasid: Pasid) -> Tag {
+    Tag::new(pasid.0.into())
+}
 
 fn marks(pasid: Pasid) -> Marks {
     if pasid.is_none() {
@@ -51,6 +57,7 @@ impl DeviceTlb {
     ) -> Arc<dyn Translate> {
         Arc::new(Ats {
             cache: self.clone(),
+            tag: tag(pasid),
             pasid,
             unit,
         })
@@ -60,7 +67,7 @@ impl DeviceTlb {
     /// still use it, until the [`Epochs`](crate::Epochs) are synchronized.
     pub fn invalidate(&self, requests: DeviceTlbScope, range: IovaRange) {
         let scope = match requests {
-            DeviceTlbScope::Of(pasid) => Scope::tags(TagMatch::exact(pasid.0.into())),
+            DeviceTlbScope::Of(pasid) => Scope::tags(TagMatch::exact(tag(pasid).number())),
             DeviceTlbScope::AllPasids => Scope::ALL.with(WITH_PASID),
         };
         self.tlb.invalidate(&scope.within(range));
@@ -75,6 +82,7 @@ impl DeviceTlb {
 /// Requests with one PASID, translated by a device's own cache first.
 struct Ats {
     cache: Arc<DeviceTlb>,
+    tag: Tag,
     pasid: Pasid,
     unit: Arc<dyn Translate>,
 }
@@ -82,7 +90,7 @@ struct Ats {
 impl Translate for Ats {
     #[inline]
     fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        let (tlb, tag) = (&self.cache.tlb, self.pasid.0.into());
+        let (tlb, tag) = (&self.cache.tlb, self.tag);
         if let Some(hit) = tlb.lookup(tag, iova)
             && hit.translated.access.contains(wanted)
         {

@@ -7,6 +7,8 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+#[cfg(target_arch = "x86_64")]
+use std::ops::RangeInclusive;
 
 use crate::AtomicInteger;
 
@@ -29,6 +31,7 @@ unsafe impl Sync for VolatileSlice<'_> {}
 impl VolatileSlice<'_> {
     /// # Safety
     /// The `len` bytes from `start` stay mapped, readable and writable for `'a`, and Rust holds no reference to them.
+    #[inline]
     pub(crate) unsafe fn new(start: *mut u8, len: usize) -> Self {
         Self {
             start,
@@ -38,6 +41,7 @@ impl VolatileSlice<'_> {
     }
 
     /// The length in bytes.
+    #[inline]
     pub fn len(self) -> usize {
         self.len
     }
@@ -53,6 +57,7 @@ impl VolatileSlice<'_> {
     }
 
     /// The part from `offset` on, at most `len` bytes of it.
+    #[inline]
     #[must_use]
     pub fn part(self, offset: usize, len: usize) -> Self {
         let offset = offset.min(self.len);
@@ -65,6 +70,7 @@ impl VolatileSlice<'_> {
     }
 
     /// Copies out as much as both have from `offset` on; returns how much.
+    #[inline]
     pub fn read(self, offset: usize, into: &mut [u8]) -> usize {
         let part = self.part(offset, into.len());
         // SAFETY: the part is mapped and readable (`new`), and `into` is at least as long.
@@ -81,6 +87,7 @@ impl VolatileSlice<'_> {
     }
 
     /// Copies in as much as both have from `offset` on; returns how much.
+    #[inline]
     pub fn write(self, offset: usize, from: &[u8]) -> usize {
         let part = self.part(offset, from.len());
         // SAFETY: the part is mapped and writable (`new`), and `from` is at least as long.
@@ -99,6 +106,25 @@ impl fmt::Debug for VolatileSlice<'_> {
 #[cfg(target_arch = "x86_64")]
 const STRING_LEN: usize = 256;
 
+/// Where the processor has AVX, its vectors are faster than words from this length on, and than string instructions up to this one.
+#[cfg(target_arch = "x86_64")]
+const VECTOR_LENS: RangeInclusive<usize> = 128..=16 << 10;
+
+/// A turn of the loop over vectors.
+#[cfg(target_arch = "x86_64")]
+const VECTORS: usize = 128;
+
+/// How much of a copy of `len` bytes is for vectors.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn vector_len(len: usize) -> usize {
+    if VECTOR_LENS.contains(&len) && is_x86_feature_detected!("avx") {
+        len - len % VECTORS
+    } else {
+        0
+    }
+}
+
 /// Copies shared memory into ours.
 ///
 /// # Safety
@@ -109,6 +135,17 @@ const STRING_LEN: usize = 256;
     reason = "the words start at an aligned address"
 )]
 pub(crate) unsafe fn copy_out(from: *const u8, into: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    let (from, into) = {
+        let (vectors, rest) = into.split_at_mut(vector_len(into.len()));
+        if !vectors.is_empty() {
+            // SAFETY: `from` is readable (caller) and `vectors` writable for this length, a multiple of a turn's, and the
+            // processor has AVX, both by `vector_len`. What others write meanwhile is seen in part or not at all.
+            unsafe { copy_vectors(from, vectors.as_mut_ptr(), vectors.len()) };
+        }
+        // SAFETY: still in what the caller says is readable, or at its end.
+        (unsafe { from.add(vectors.len()) }, rest)
+    };
     #[cfg(target_arch = "x86_64")]
     if into.len() >= STRING_LEN {
         // SAFETY: `from` is readable (caller) and `into` writable for `into.len()` bytes; the direction flag is clear by the ABI.
@@ -142,6 +179,16 @@ pub(crate) unsafe fn copy_out(from: *const u8, into: &mut [u8]) {
 )]
 pub(crate) unsafe fn copy_in(to: *mut u8, from: &[u8]) {
     #[cfg(target_arch = "x86_64")]
+    let (to, from) = {
+        let (vectors, rest) = from.split_at(vector_len(from.len()));
+        if !vectors.is_empty() {
+            // SAFETY: as in `copy_out`, for writing.
+            unsafe { copy_vectors(vectors.as_ptr(), to, vectors.len()) };
+        }
+        // SAFETY: still in what the caller says is writable, or at its end.
+        (unsafe { to.add(vectors.len()) }, rest)
+    };
+    #[cfg(target_arch = "x86_64")]
     if from.len() >= STRING_LEN {
         // SAFETY: `to` is writable (caller) and `from` readable for `from.len()` bytes; the direction flag is clear by the ABI.
         unsafe { copy_string(from.as_ptr(), to, from.len()) };
@@ -171,6 +218,41 @@ unsafe fn copy_string(from: *const u8, to: *mut u8, len: usize) {
             inout("rsi") from => _,
             inout("rdi") to => _,
             options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// # Safety
+/// Both sides are mapped for `len` bytes, a multiple of [`VECTORS`] and not 0, and the processor has AVX.
+#[cfg(target_arch = "x86_64")]
+unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
+    const { assert!(VECTORS == 4 * 32) };
+    // SAFETY: the caller says that both sides are mapped for `len` bytes, of which each turn moves as many on; it ends after
+    // the last.
+    unsafe {
+        std::arch::asm!(
+            "2:",
+            "vmovups ymm0, [{from}]",
+            "vmovups ymm1, [{from} + 32]",
+            "vmovups ymm2, [{from} + 64]",
+            "vmovups ymm3, [{from} + 96]",
+            "vmovups [{to}], ymm0",
+            "vmovups [{to} + 32], ymm1",
+            "vmovups [{to} + 64], ymm2",
+            "vmovups [{to} + 96], ymm3",
+            "add {from}, 128",
+            "add {to}, 128",
+            "sub {len}, 128",
+            "jnz 2b",
+            "vzeroupper",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            len = inout(reg) len => _,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+            out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+            out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+            options(nostack),
         );
     }
 }
@@ -235,6 +317,7 @@ unsafe fn write_bytes(mut to: *mut u8, mut from: &[u8]) -> *mut u8 {
 }
 
 /// A number of bytes, or an address, as the host counts: hosts have 64 bits.
+#[inline]
 pub(crate) fn host_len(bytes: u64) -> usize {
     const { assert!(usize::BITS == 64) };
     usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -247,7 +330,17 @@ mod tests {
     #[test]
     fn copies_every_alignment_and_length() {
         for offset in 0..9 {
-            for len in (0..40).chain([255, 256, 257, 1000]) {
+            for len in (0..40).chain([
+                127,
+                128,
+                129,
+                255,
+                256,
+                257,
+                1000,
+                16 << 10,
+                (16 << 10) + 257,
+            ]) {
                 let source: Vec<u8> = (1..=251).cycle().take(len).collect();
                 let mut shared = vec![0_u8; offset + len + 9];
                 let mut back = vec![0_u8; len];

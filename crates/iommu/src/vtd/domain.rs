@@ -13,7 +13,7 @@ use super::VtdNested;
 use super::unit::{DomainNumber, Shared};
 use crate::table_domain::as_its_table;
 use crate::{
-    DirtyRead, DirtyTracking, DomainFeatures, DriverError, PagingDomain, Scope, TableDomain,
+    DirtyRead, DirtyTracking, DomainFeatures, DriverError, PagingDomain, Scope, TableDomain, Tag,
     TagMatch,
 };
 
@@ -21,8 +21,8 @@ use crate::{
 const DOMAIN: u64 = 0xffff;
 
 /// The tag of what is cached of a domain for a PASID. Second stages are cached for all PASIDs alike.
-pub(super) fn tag(domain: u16, pasid: u32) -> u64 {
-    u64::from(domain) | u64::from(pasid) << 16
+pub(super) fn tag(domain: u16, pasid: u32) -> Tag {
+    Tag::new(u64::from(domain) | u64::from(pasid) << 16)
 }
 
 /// Everything of a domain, whatever the PASID.

@@ -197,12 +197,7 @@ impl Endpoint for VtdEndpoint {
 
     fn attach(&self, pasid: Pasid, domain: &Domain) -> Result<(), DriverError> {
         let (entry, stages) = self.entry_of(domain)?;
-        let requester = Requester {
-            source: self.source,
-            pasid,
-            entry,
-            stages,
-        };
+        let requester = Requester::new(self.source, pasid, entry, stages);
         self.attachments.set(pasid, Some(Arc::new(requester)));
         Ok(())
     }

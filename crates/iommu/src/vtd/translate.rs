@@ -15,14 +15,17 @@ use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
 use crate::two_stage::{
     GuestFault, GuestMemory, GuestWalkFault, HostFault, HostWalker, trace_guest, trace_host,
 };
-use crate::{Fault, Marks, Pasid, Stage, Trace, Translate, Translated};
+use crate::{Fault, Marks, Pasid, Stage, Tag, Trace, Translate, Translated};
 
 /// Requests of a source, or of one of its PASIDs, by its PASID-table entry.
 pub(super) struct Requester {
-    pub(super) source: SourceId,
-    pub(super) pasid: Pasid,
-    pub(super) entry: PasidEntry,
-    pub(super) stages: Stages,
+    source: SourceId,
+    pasid: Pasid,
+    entry: PasidEntry,
+    stages: Stages,
+    /// Whose what is cached is.
+    tag: Tag,
+    shared: Arc<Shared>,
 }
 
 /// The tables that an entry points to.
@@ -33,20 +36,20 @@ pub(super) enum Stages {
 }
 
 impl Requester {
-    fn shared(&self) -> &Arc<Shared> {
-        match &self.stages {
-            Stages::First(first) => &first.table.shared,
-            Stages::Second(second) => &second.table.shared,
-            Stages::Nested(nested) => &nested.second.table.shared,
-        }
-    }
-
-    fn tag(&self) -> u64 {
-        let pasid = match self.stages {
-            Stages::Second(_) => 0,
-            Stages::First(_) | Stages::Nested(_) => self.pasid.0,
+    pub(super) fn new(source: SourceId, pasid: Pasid, entry: PasidEntry, stages: Stages) -> Self {
+        let (shared, tagged) = match &stages {
+            Stages::First(first) => (&first.table.shared, pasid.0),
+            Stages::Second(second) => (&second.table.shared, 0),
+            Stages::Nested(nested) => (&nested.second.table.shared, pasid.0),
         };
-        tag(self.entry.domain(), pasid)
+        Self {
+            source,
+            pasid,
+            entry,
+            tag: tag(entry.domain(), tagged),
+            shared: shared.clone(),
+            stages,
+        }
     }
 
     /// The requests that the entry enables at all.
@@ -125,7 +128,7 @@ impl Requester {
             Stages::Nested(nested) => {
                 let first = self.entry.first()?;
                 let second = second_stage_walker(&nested.second)?;
-                let guest = GuestMemory::new(&second, &self.shared().memory);
+                let guest = GuestMemory::new(&second, &self.shared.memory);
                 let (format, root) = (first_stage_format(first), guest_root(first));
                 trace_guest(format, root, guest, iova)
             }
@@ -145,7 +148,7 @@ impl Requester {
         };
         let first = self.entry.first().ok_or_else(invalid)?;
         let second = second_stage_walker(&nested.second).ok_or_else(invalid)?;
-        let guest = GuestMemory::new(&second, &self.shared().memory);
+        let guest = GuestMemory::new(&second, &self.shared.memory);
         let (format, root) = (first_stage_format(first), guest_root(first));
         let walker = Walker::new(format, guest, root).ok_or_else(invalid)?;
         let inner = walker.walk(iova, wanted).map_err(|fault| {
@@ -271,21 +274,17 @@ fn second_stage_reason(fault: &HostFault) -> FaultReason {
     }
 }
 
-impl Translate for Requester {
-    #[inline]
-    fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        let (tlb, tag) = (&self.shared().tlb, self.tag());
-        if let Some(hit) = tlb.lookup(tag, iova)
-            && (hit.translated.access.contains(wanted) || Sabotage::IgnoreCachedAccess.is_on())
-        {
-            return Ok(hit.translated);
-        }
-        let walk = tlb.begin_walk();
+impl Requester {
+    /// Walks, and caches what it finds. Apart, so that a hit costs little.
+    #[cold]
+    #[inline(never)]
+    fn miss(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+        let walk = self.shared.tlb.begin_walk();
         match self.walk(iova, wanted) {
             Ok(mut found) => {
                 // What finds the entry again has not passed the gate.
                 found.access &= self.enabled();
-                walk.insert(tag, iova, &found, Marks::NONE);
+                walk.insert(self.tag, iova, &found, Marks::NONE);
                 Ok(found)
             }
             Err((reason, text)) => {
@@ -296,6 +295,21 @@ impl Translate for Requester {
                     can_be_requested: reason.can_be_requested(),
                 })
             }
+        }
+    }
+}
+
+/// Whether what is cached suffices for an access.
+#[inline]
+fn permits(cached: &Translated, wanted: Access) -> bool {
+    cached.access.contains(wanted) || Sabotage::IgnoreCachedAccess.is_on()
+}
+
+impl Translate for Requester {
+    fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+        match self.shared.tlb.lookup(self.tag, iova) {
+            Some(hit) if permits(&hit.translated, wanted) => Ok(hit.translated),
+            _ => self.miss(iova, wanted),
         }
     }
 

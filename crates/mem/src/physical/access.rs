@@ -52,6 +52,7 @@ impl PhysicalMemory {
     ///
     /// # Errors
     /// [`AccessError`]; some bytes may have been copied.
+    #[inline]
     pub fn read(&self, from: Pa, into: &mut [u8]) -> Result<(), AccessError> {
         self.copy(from, &mut Buffer::Into(into))
     }
@@ -60,6 +61,7 @@ impl PhysicalMemory {
     ///
     /// # Errors
     /// [`AccessError`]; some bytes may have been copied.
+    #[inline]
     pub fn write(&self, to: Pa, from: &[u8]) -> Result<(), AccessError> {
         self.copy(to, &mut Buffer::From(from))
     }

@@ -16,6 +16,7 @@ pub(crate) enum Buffer<'a> {
 }
 
 impl Buffer<'_> {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Into(bytes) => bytes.len(),
@@ -30,6 +31,7 @@ impl Buffer<'_> {
         }
     }
 
+    #[inline]
     pub(crate) fn copy_slice(&mut self, slice: VolatileSlice<'_>) {
         match self {
             Self::Into(bytes) => slice.read(0, bytes),

@@ -143,6 +143,7 @@ impl PhysicalMemory {
     }
 
     /// The memory itself, when it is mapped here in one piece and no page table.
+    #[inline]
     pub fn slice(&self, memory: PaRange) -> Option<VolatileSlice<'_>> {
         self.region.slice(memory)
     }
@@ -171,6 +172,7 @@ impl PhysicalMemory {
     ///
     /// A table that is free or in use again is still a table: what a reader without locks finds in it may be stale, but it
     /// is there.
+    #[inline]
     pub fn words(&self, table: Pa, size: PageSize) -> Option<&[AtomicU64]> {
         self.region.words(table, size.bytes())
     }

@@ -112,6 +112,7 @@ impl Region {
     }
 
     /// The words of page-table memory, or `None` outside of it and when not aligned to 8 bytes.
+    #[inline]
     pub(crate) fn words(&self, start: Pa, bytes: u64) -> Option<&[AtomicU64]> {
         let start = start.get();
         let end = start.checked_add(bytes)?;
@@ -128,6 +129,7 @@ impl Region {
     }
 
     /// The memory of a range that is mapped directly.
+    #[inline]
     pub(crate) fn slice(&self, memory: PaRange) -> Option<VolatileSlice<'_>> {
         let len = memory.len()?;
         if !self.watched.slots().covers(memory.start().get(), len) {
@@ -219,6 +221,7 @@ impl Region {
     }
 
     /// The host address of a physical address below [`Region::end`].
+    #[inline]
     fn at(&self, pa: u64) -> *mut u8 {
         self.base.as_ptr().wrapping_add(host_len(pa))
     }

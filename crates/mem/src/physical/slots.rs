@@ -44,7 +44,15 @@ impl Slots {
     }
 
     /// Whether all `len` bytes at `pa` are mapped.
+    #[inline]
     pub(crate) fn covers(&self, pa: u64, len: u64) -> bool {
+        let slot = self.slot(pa).map_or(0, |slot| slot.load(Ordering::Acquire));
+        let end = (pa & (GIB - 1)).saturating_add(len);
+        // Nearly all lie in one gigabyte.
+        end <= slot & LEN || self.each_covers(pa, len)
+    }
+
+    fn each_covers(&self, pa: u64, len: u64) -> bool {
         let Some(end) = pa.checked_add(len) else {
             return false;
         };
@@ -90,6 +98,7 @@ impl Slots {
             .is_some_and(|slot| slot.load(Ordering::Acquire) & LOST != 0)
     }
 
+    #[inline]
     fn slot(&self, pa: u64) -> Option<&AtomicU64> {
         self.0.get(usize::try_from(pa >> GIB_LOG2).ok()?)
     }
