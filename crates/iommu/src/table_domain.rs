@@ -54,6 +54,38 @@ impl<F: Format> TableDomain<F> {
         Ok(self.table.set_dirty(iova)?)
     }
 
+    /// Maps a range. `flush` drops what is cached of tables that gave way to larger leaves.
+    ///
+    /// # Errors
+    /// As [`PagingDomain::map`].
+    pub fn map_flushing(
+        &self,
+        mapping: &Mapping<'_>,
+        flush: impl FnOnce(IovaRange),
+    ) -> Result<(), DriverError> {
+        let Mapping {
+            iova,
+            memory,
+            prot,
+            leaves,
+        } = *mapping;
+        let mapped = match *memory {
+            [run] => self.table.map(iova, run, prot, leaves),
+            _ => self.table.map_runs(iova, memory, prot, leaves),
+        };
+        if let Some(replaced) = mapped?.replaced() {
+            flush(replaced.range());
+            self.settle(replaced);
+        }
+        if Sabotage::DropLeaf.is_on()
+            && let Some(len) = memory.iter().map(|run| run.len()).sum::<Option<u64>>()
+            && let Some(last) = IovaRange::from_len(iova.wrapping_add(len - 1), 1)
+        {
+            self.unmap(last);
+        }
+        Ok(())
+    }
+
     /// Unmaps every leaf that starts in the range. `flush` drops what is cached of them, before the wait for the requests in
     /// flight.
     pub fn unmap_flushing(&self, range: IovaRange, flush: impl FnOnce()) {
@@ -106,26 +138,7 @@ impl<F: Format> PagingDomain for TableDomain<F> {
     }
 
     fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
-        let Mapping {
-            iova,
-            memory,
-            prot,
-            leaves,
-        } = *mapping;
-        let mapped = match *memory {
-            [run] => self.table.map(iova, run, prot, leaves),
-            _ => self.table.map_runs(iova, memory, prot, leaves),
-        };
-        if let Some(replaced) = mapped?.replaced() {
-            self.settle(replaced);
-        }
-        if Sabotage::DropLeaf.is_on()
-            && let Some(len) = memory.iter().map(|run| run.len()).sum::<Option<u64>>()
-            && let Some(last) = IovaRange::from_len(iova.wrapping_add(len - 1), 1)
-        {
-            self.unmap(last);
-        }
-        Ok(())
+        self.map_flushing(mapping, |_| ())
     }
 
     fn unmap(&self, range: IovaRange) {
@@ -188,7 +201,7 @@ macro_rules! as_its_table {
         }
 
         fn map(&self, mapping: &$crate::Mapping<'_>) -> Result<(), $crate::DriverError> {
-            self.table.domain.map(mapping)
+            self.table.map(mapping)
         }
 
         fn iova_to_phys(&self, iova: swiommu_addr::Iova) -> Option<swiommu_addr::Pa> {

@@ -1,5 +1,5 @@
-//! Caches of what an IOMMU found in memory: translations ([`Tlb`]), and the structures that lead to page tables
-//! ([`ContextCache`]).
+//! Caches of what an IOMMU found in memory: translations ([`Tlb`]), the tables on the way to them ([`Structures`]), and the structures
+//! that lead to page tables ([`ContextCache`]).
 //!
 //! # What makes an invalidation complete
 //!
@@ -15,7 +15,8 @@
 //!   [`Epochs::synchronize`](crate::Epochs::synchronize). After the first, no such entry is found any more; after the second,
 //!   nobody still uses one that was found before.
 //!
-//! Where one cache is filled from another, the inner one (the structures) is invalidated before the outer one (the translations).
+//! Where one cache is filled from another, the inner one (contexts, then tables) is invalidated before the outer one (the
+//! translations): who fills the outer one from something stale has begun before that is invalidated.
 
 mod context;
 mod entry;
@@ -23,6 +24,7 @@ mod history;
 mod retention;
 mod scope;
 mod slot;
+mod structures;
 mod sync;
 mod table;
 mod tag;
@@ -48,6 +50,7 @@ pub use context::{ContextCache, Fetch};
 pub use entry::Marks;
 pub use retention::{Retention, UnknownRetention};
 pub use scope::{Scope, TagMatch};
+pub use structures::{Locate, Structures, Ways};
 pub use tag::Tag;
 
 /// A cache of translations: an IOTLB, or the cache in a device (ATC).

@@ -1,6 +1,7 @@
 //! Reaching a guest's tables through a second stage.
 
 use std::cell::RefCell;
+use std::fmt;
 
 use swiommu_addr::{Address, Gpa, Iova, Pa};
 use swiommu_mem::{AccessError, PhysicalMemory};
@@ -9,7 +10,7 @@ use swiommu_pgtable::{
     Walked, Walker,
 };
 
-use crate::{Stage, Tables, Trace, TracedEntry, Translated};
+use crate::{Locate, Stage, Tables, Trace, TracedEntry, Translated, Ways};
 
 /// A walk of one of our own page tables.
 pub(crate) type HostWalker<'a, F> = Walker<F, PhysicalEntries<&'a Tables>>;
@@ -18,12 +19,69 @@ pub(crate) type HostWalker<'a, F> = Walker<F, PhysicalEntries<&'a Tables>>;
 pub(crate) type HostFault = WalkFault<Pa, NoTableMemory>;
 
 /// Why a walk of a guest's table ended.
-pub(crate) type GuestWalkFault = WalkFault<Gpa, GuestFault>;
+pub(crate) type GuestWalkFault = WalkFault<EntryPlace, GuestFault>;
+
+/// Where an entry of a guest's table is: as the guest has it; or, in a table that a cache led to, as the machine has it, because the
+/// cache does not tell where the guest does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct EntryPlace(u64);
+
+/// Of an address in the machine.
+const LOCATED: u64 = 1 << 63;
+/// No second stage translates an address with this bit either.
+const BEYOND: u64 = 1 << 62;
+
+impl EntryPlace {
+    /// As the guest has it. An address with the bit of the machine's own leads nowhere, and so does what it becomes.
+    pub(crate) fn guest(at: Gpa) -> Self {
+        match at.get() & LOCATED {
+            0 => Self(at.get()),
+            _ => Self(at.get() & !LOCATED | BEYOND),
+        }
+    }
+
+    fn located(at: Pa) -> Self {
+        Self(at.get() | LOCATED)
+    }
+
+    /// The address in the machine, if it is one.
+    #[inline]
+    fn in_machine(self) -> Option<Pa> {
+        (self.0 & LOCATED != 0).then(|| Pa::new(self.0 & !LOCATED))
+    }
+
+    /// The guest physical address: where an entry is, or where it leads.
+    #[inline]
+    pub(crate) fn gpa(self) -> Gpa {
+        Gpa::new(self.0)
+    }
+}
+
+impl Address for EntryPlace {
+    fn new(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for EntryPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.in_machine() {
+            Some(at) => write!(f, "PA {at}, in a table that was cached"),
+            None => write!(f, "{}", self.gpa()),
+        }
+    }
+}
 
 /// The memory of a guest, which a second stage maps: where the guest keeps its tables.
 #[derive(Clone, Copy)]
 pub(crate) struct GuestMemory<'a, F: HardwareWalk> {
     stage2: &'a HostWalker<'a, F>,
+    /// To the second stage's tables.
+    ways: Ways<'a>,
     memory: &'a PhysicalMemory,
 }
 
@@ -36,42 +94,54 @@ pub(crate) enum GuestFault {
     /// It does, and there is no memory.
     #[error(transparent)]
     Memory(AccessError),
+    /// It is in a table that a cache led to. To mark it, the second stage must be asked, by an address that is not known.
+    #[error("its table came from a cache")]
+    Located,
 }
 
 impl<'a, F: HardwareWalk> GuestMemory<'a, F> {
-    pub(crate) fn new(stage2: &'a HostWalker<'a, F>, memory: &'a PhysicalMemory) -> Self {
-        Self { stage2, memory }
+    pub(crate) fn new(
+        stage2: &'a HostWalker<'a, F>,
+        ways: Ways<'a>,
+        memory: &'a PhysicalMemory,
+    ) -> Self {
+        Self {
+            stage2,
+            ways,
+            memory,
+        }
     }
 
     /// Where a guest physical address leads for this access.
+    #[inline]
     pub(crate) fn translate(&self, at: Gpa, wanted: Access) -> Result<Walked<Pa>, HostFault> {
-        self.stage2.walk(Iova::new(at.get()), wanted)
+        self.ways.walk(self.stage2, Iova::new(at.get()), wanted)
     }
 
     fn entry(&self, at: Gpa, wanted: Access) -> Result<Pa, GuestFault> {
         let walked = self.translate(at, wanted).map_err(GuestFault::Stage2)?;
         Ok(walked.resolve(Iova::new(at.get())))
     }
-
-    fn read_entry(&self, at: Pa) -> Result<u64, GuestFault> {
-        let mut entry = [0; 8];
-        self.memory
-            .read(at, &mut entry)
-            .map_err(GuestFault::Memory)?;
-        Ok(u64::from_le_bytes(entry))
-    }
 }
 
 impl<F: HardwareWalk> EntryMemory for GuestMemory<'_, F> {
-    type Address = Gpa;
+    type Address = EntryPlace;
     type Fault = GuestFault;
 
-    fn read(&self, at: Gpa) -> Result<u64, GuestFault> {
-        self.read_entry(self.entry(at, Access::PRIVILEGED_READ)?)
+    #[inline]
+    fn read(&self, at: EntryPlace) -> Result<u64, GuestFault> {
+        let at = match at.in_machine() {
+            Some(at) => at,
+            None => self.entry(at.gpa(), Access::PRIVILEGED_READ)?,
+        };
+        self.memory.load(at).map_err(GuestFault::Memory)
     }
 
-    fn compare_exchange(&self, at: Gpa, old: u64, new: u64) -> Result<Exchange, GuestFault> {
-        let at = self.entry(at, Access::PRIVILEGED_WRITE)?;
+    fn compare_exchange(&self, at: EntryPlace, old: u64, new: u64) -> Result<Exchange, GuestFault> {
+        if at.in_machine().is_some() {
+            return Err(GuestFault::Located);
+        }
+        let at = self.entry(at.gpa(), Access::PRIVILEGED_WRITE)?;
         let found = self
             .memory
             .update(at, |entry| (entry == old).then_some(new))
@@ -82,6 +152,38 @@ impl<F: HardwareWalk> EntryMemory for GuestMemory<'_, F> {
             Exchange::Changed
         })
     }
+}
+
+impl<F: HardwareWalk> Locate for GuestMemory<'_, F> {
+    fn locate(&self, table: EntryPlace) -> Option<Pa> {
+        let located = || self.entry(table.gpa(), Access::PRIVILEGED_READ).ok();
+        table.in_machine().or_else(located)
+    }
+
+    #[inline]
+    fn located(&self, table: Pa) -> EntryPlace {
+        EntryPlace::located(table)
+    }
+}
+
+/// A fault as the guest can read it: where a cache led to the table, the entry's address is looked for, and found unless the way there
+/// has changed.
+pub(crate) fn in_the_guests_words<G: HardwareWalk, F: HardwareWalk>(
+    mut fault: GuestWalkFault,
+    walker: &Walker<G, GuestMemory<'_, F>>,
+    iova: Iova,
+) -> GuestWalkFault {
+    if let WalkFault::Entry { at, .. } | WalkFault::Refused { at, .. } = &mut fault
+        && let Some(in_machine) = at.in_machine()
+    {
+        // How the walk ends is not asked: entries beyond the one that is looked for do not matter.
+        let _ = walker.trace(iova, |step| {
+            if walker.memory().locate(step.at) == Some(in_machine) {
+                *at = step.at;
+            }
+        });
+    }
+    fault
 }
 
 /// The walk of one of our own page tables, without a mark.
@@ -104,14 +206,16 @@ pub(crate) fn trace_host<F: HardwareWalk>(
 }
 
 /// The walk of a guest's table and of the second stage that its memory is behind, without a mark.
-pub(crate) fn trace_guest<G: HardwareWalk, F: HardwareWalk>(
+pub(crate) fn trace_guest<'a, G: HardwareWalk, F: HardwareWalk>(
     format: G,
     root: Root<Gpa>,
-    guest: GuestMemory<'_, F>,
+    stage2: &'a HostWalker<'a, F>,
+    memory: &'a PhysicalMemory,
     iova: Iova,
 ) -> Trace {
     let traced = TracedGuest {
-        guest,
+        stage2,
+        memory,
         entries: RefCell::default(),
     };
     let end = traced.walk(format, root, iova);
@@ -123,7 +227,8 @@ pub(crate) fn trace_guest<G: HardwareWalk, F: HardwareWalk>(
 
 /// The memory of a guest, with a record of the entries that lie on the way to it.
 struct TracedGuest<'a, F: HardwareWalk> {
-    guest: GuestMemory<'a, F>,
+    stage2: &'a HostWalker<'a, F>,
+    memory: &'a PhysicalMemory,
     entries: RefCell<Vec<TracedEntry>>,
 }
 
@@ -133,7 +238,7 @@ impl<F: HardwareWalk> TracedGuest<'_, F> {
     }
 
     fn translate(&self, at: Gpa) -> Result<Walked<Pa>, HostFault> {
-        self.guest.stage2.trace(Iova::new(at.get()), |step| {
+        self.stage2.trace(Iova::new(at.get()), |step| {
             self.record(TracedEntry::new(Stage::Second, step));
         })
     }
@@ -169,7 +274,8 @@ impl<F: HardwareWalk> EntryMemory for TracedGuest<'_, F> {
 
     fn read(&self, at: Gpa) -> Result<u64, GuestFault> {
         let found = self.translate(at).map_err(GuestFault::Stage2)?;
-        self.guest.read_entry(found.resolve(Iova::new(at.get())))
+        let at = found.resolve(Iova::new(at.get()));
+        self.memory.load(at).map_err(GuestFault::Memory)
     }
 
     /// It is never asked: tracing marks nothing.

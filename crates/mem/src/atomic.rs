@@ -17,6 +17,12 @@ pub trait AtomicInteger: Copy + Default + PartialEq + sealed::Sealed {
     /// Hands its bytes to `take`, as they are in memory.
     fn with_le_slice<R>(self, take: impl FnOnce(&[u8]) -> R) -> R;
 
+    /// The value, read in one step.
+    ///
+    /// # Safety
+    /// `at` is aligned to the integer's size and mapped and readable, and Rust holds no reference to it.
+    unsafe fn load(at: *mut u8) -> Self;
+
     /// Replaces the value by `new` if it is `old`; returns what was there.
     ///
     /// # Safety
@@ -43,6 +49,13 @@ macro_rules! atomic_integer {
 
             fn with_le_slice<R>(self, take: impl FnOnce(&[u8]) -> R) -> R {
                 take(&self.to_le_bytes())
+            }
+
+            #[inline]
+            unsafe fn load(at: *mut u8) -> Self {
+                // SAFETY: aligned, mapped and not referenced (caller); who else writes it does so in one step or in another process.
+                let atomic = unsafe { <$atomic>::from_ptr(at.cast()) };
+                <$integer>::from_le(atomic.load(Ordering::Acquire))
             }
 
             unsafe fn compare_exchange(at: *mut u8, old: Self, new: Self) -> Self {

@@ -78,6 +78,14 @@ impl VolatileSlice<'_> {
         part.len
     }
 
+    /// The slice's value, read in one step. `None` for a slice that is not as long as the value, or not aligned to it.
+    #[inline]
+    pub fn load<T: AtomicInteger>(self) -> Option<T> {
+        let fits = self.len == size_of::<T>() && self.start.addr().is_multiple_of(size_of::<T>());
+        // SAFETY: the memory is mapped and readable (`new`), as long as the value, and aligned to its size.
+        fits.then(|| unsafe { T::load(self.start) })
+    }
+
     /// Replaces the slice's value by `new` if it is `old`, in one step; returns what was there. `None` for a slice that is not as long
     /// as the value, or not aligned to it.
     pub fn compare_exchange<T: AtomicInteger>(self, old: T, new: T) -> Option<T> {

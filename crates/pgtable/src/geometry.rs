@@ -68,6 +68,25 @@ pub(crate) const fn item_log2<F: Format>(level: u8) -> u32 {
     F::GRANULE.log2() as u32 + F::INDEX_BITS as u32 * level as u32
 }
 
+/// What a table at `level`, below the root, translates is 2^n bytes.
+#[inline]
+pub(crate) const fn table_log2<F: Format>(level: u8) -> u8 {
+    F::GRANULE.log2() + F::INDEX_BITS * (level + 1)
+}
+
+/// The level whose tables, below the root, translate `span`.
+#[inline]
+pub(crate) fn table_level<F: Format>(span: PageSize) -> Option<u8> {
+    let above = span.log2().checked_sub(F::GRANULE.log2())?;
+    (above % F::INDEX_BITS == 0).then(|| (above / F::INDEX_BITS).checked_sub(1))?
+}
+
+/// Which entry of a table at `level`, below the root, is for an input address.
+#[inline]
+pub(crate) const fn index_in_table<F: Format>(input: u64, level: u8) -> u64 {
+    input >> item_log2::<F>(level) & (table_entries::<F>() as u64 - 1)
+}
+
 /// The address bits below an entry at `level`.
 #[inline]
 pub(crate) const fn item_mask<F: Format>(level: u8) -> u64 {

@@ -124,6 +124,9 @@
 //! | a fault where the hardware may not set A or D (Arm AF, RISC-V) | `walked_leaf` returns `None` |
 //! | memory types | `memory_type` |
 //!
+//! Hardware need not begin at the root: it keeps tables that it has reached. [`Walker::walk_from`] begins at such a table, and
+//! tells of those that it reaches; which of them are kept, and until when, is the model's.
+//!
 //! # Features
 //!
 //! `std` (default) adds [`HeapTables`]. Without it the crate needs `alloc` only, for the list of detached tables.
@@ -176,5 +179,5 @@ pub use unmapped::{DetachedTables, Mapped, Unmapped};
 pub use walk::{Leaves, Translation};
 pub use walker::{
     Access, EntryAction, EntryMemory, Exchange, HardwareUpdate, HardwareWalk, MemoryType,
-    NoTableMemory, PhysicalEntries, Refusal, WalkFault, WalkStep, Walked, Walker,
+    NoTableMemory, PhysicalEntries, Reached, Refusal, WalkFault, WalkStep, Walked, Walker,
 };

@@ -14,7 +14,7 @@ use super::spec::{AddressSize, Cd, Stage1, Stage2, Stage2Flags};
 use super::unit::Shared;
 use crate::table_domain::as_its_table;
 use crate::{
-    DirtyRead, DirtyTracking, DomainFeatures, DriverError, PagingDomain, TableDomain, Tlb,
+    DirtyRead, DirtyTracking, DomainFeatures, DriverError, Mapping, PagingDomain, TableDomain, Tlb,
 };
 
 /// Bits of the addresses that first stages of our own translate: the lower half.
@@ -88,6 +88,12 @@ pub(super) struct Table<F: Format> {
     pub(super) domain: TableDomain<F>,
     pub(super) number: Number,
     pub(super) shared: Arc<Shared>,
+}
+
+impl<F: Format> Table<F> {
+    fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
+        self.domain.map(mapping)
+    }
 }
 
 /// A stage-1 page table of ours: what a device gets that needs no nesting.

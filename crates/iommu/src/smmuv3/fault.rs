@@ -99,7 +99,7 @@ impl Wrong {
                     EntryAction::Read => Access::PRIVILEGED_READ,
                     EntryAction::Update => Access::PRIVILEGED_WRITE,
                 };
-                Self::stage2(Class::Table { access }, *at, outer)
+                Self::stage2(Class::Table { access }, at.gpa(), outer)
             }
             other => Self::new(event_of(other), other),
         }

@@ -1,6 +1,7 @@
 //! Walks of first stages in a guest's memory.
 
 use swiommu_addr::{Gpa, Iova, PageSize};
+use swiommu_mem::PhysicalMemory;
 use swiommu_pgtable::fmt::{AddressForm, ArmS1};
 use swiommu_pgtable::{
     Access, EntryMemory, Format, HardwareUpdate, HardwareWalk, Root, WalkFault, Walked, Walker,
@@ -9,11 +10,11 @@ use swiommu_pgtable::{
 use super::caches::Leaf;
 use super::spec::{Context, Granule, Half};
 use crate::Trace;
-use crate::two_stage::{GuestMemory, trace_guest};
+use crate::two_stage::{EntryPlace, HostWalker, trace_guest};
 
 /// What a walk of a guest's table found.
 pub(super) struct FirstStage {
-    walked: Walked<Gpa>,
+    walked: Walked<EntryPlace>,
     /// The address as it was walked: without the bits that are the same for all of its half.
     input: Iova,
     granule: Granule,
@@ -24,7 +25,7 @@ pub(super) struct FirstStage {
 impl FirstStage {
     /// Where the address leads.
     pub(super) fn ipa(&self) -> Gpa {
-        self.walked.resolve(self.input)
+        self.walked.resolve(self.input).gpa()
     }
 
     pub(super) fn access(&self) -> Access {
@@ -54,13 +55,13 @@ const NOT_GLOBAL: u64 = 1 << 11;
 
 /// Walks the tables of one half. `iova` is an address of that half. `None` where the architecture has no such tables, of which no
 /// legal descriptor speaks.
-pub(super) fn walk<M: EntryMemory<Address = Gpa>>(
+pub(super) fn walk<M: EntryMemory<Address = EntryPlace>>(
     context: &Context,
     half: &Half,
     memory: M,
     iova: Iova,
     wanted: Access,
-) -> Option<Result<FirstStage, WalkFault<Gpa, M::Fault>>> {
+) -> Option<Result<FirstStage, WalkFault<EntryPlace, M::Fault>>> {
     let walk = match half.granule {
         Granule::K4 => walk_over::<12, M>,
         Granule::K16 => walk_over::<14, M>,
@@ -70,10 +71,11 @@ pub(super) fn walk<M: EntryMemory<Address = Gpa>>(
 }
 
 /// The walk of the tables of one half, and of the second stage behind them, without a mark.
-pub(super) fn trace<F: HardwareWalk>(
+pub(super) fn trace<'a, F: HardwareWalk>(
     context: &Context,
     half: &Half,
-    guest: GuestMemory<'_, F>,
+    stage2: &'a HostWalker<'a, F>,
+    memory: &'a PhysicalMemory,
     iova: Iova,
 ) -> Option<Trace> {
     let trace = match half.granule {
@@ -81,33 +83,37 @@ pub(super) fn trace<F: HardwareWalk>(
         Granule::K16 => trace_over::<14, F>,
         Granule::K64 => trace_over::<16, F>,
     };
-    trace(context, half, guest, iova)
+    trace(context, half, stage2, memory, iova)
 }
 
-fn trace_over<const GRANULE_LOG2: u8, F: HardwareWalk>(
+fn trace_over<'a, const GRANULE_LOG2: u8, F: HardwareWalk>(
     context: &Context,
     half: &Half,
-    guest: GuestMemory<'_, F>,
+    stage2: &'a HostWalker<'a, F>,
+    memory: &'a PhysicalMemory,
     iova: Iova,
 ) -> Option<Trace> {
     let format = format::<GRANULE_LOG2>(context, half)?;
     Some(trace_guest(
         format,
         half.root(&format),
-        guest,
+        stage2,
+        memory,
         half.input(iova),
     ))
 }
 
-fn walk_over<const GRANULE_LOG2: u8, M: EntryMemory<Address = Gpa>>(
+fn walk_over<const GRANULE_LOG2: u8, M: EntryMemory<Address = EntryPlace>>(
     context: &Context,
     half: &Half,
     memory: M,
     iova: Iova,
     wanted: Access,
-) -> Option<Result<FirstStage, WalkFault<Gpa, M::Fault>>> {
+) -> Option<Result<FirstStage, WalkFault<EntryPlace, M::Fault>>> {
     let format = format::<GRANULE_LOG2>(context, half)?;
-    let (root, input) = (half.root(&format), half.input(iova));
+    let Root { table, levels } = half.root(&format);
+    let table = EntryPlace::guest(table);
+    let (root, input) = (Root { table, levels }, half.input(iova));
     let walked = Walker::new(format, memory, root)?.walk(input, wanted);
     Some(walked.map(|walked| FirstStage {
         walked,

@@ -200,7 +200,7 @@ impl Requester {
         };
         let walker: HostWalker<'_, ArmS2<12>> = nested.second.table.domain.table().walker();
         let structures = GuestStructures {
-            stage2: GuestMemory::new(&walker, &self.shared.memory),
+            stage2: self.guest_memory(&walker),
             memory: &self.shared.memory,
             unit: &self.shared.registers,
         };
@@ -211,6 +211,15 @@ impl Requester {
             .map_err(|rule| Wrong::new(EventId::BadCd, rule))?;
         self.find_in_context(nested, context, &structures.stage2, iova, wanted)
             .map_err(|wrong| wrong.in_context(context).in_entry(&nested.ste))
+    }
+
+    /// The guest's memory behind a second stage. No walk caches are modelled.
+    fn guest_memory<'a>(
+        &'a self,
+        stage2: &'a HostWalker<'a, ArmS2<12>>,
+    ) -> GuestMemory<'a, ArmS2<12>> {
+        let ways = self.shared.structures.begin_walk(0);
+        GuestMemory::new(stage2, ways, &self.shared.memory)
     }
 
     /// The substream whose descriptor a request uses (`S1CDMax`, `S1DSS`).
@@ -336,9 +345,8 @@ impl Requester {
         let Selected::Descriptor(substream) = self.select(&nested.ste)? else {
             return Ok(trace_host(&walker, Stage::Second, iova));
         };
-        let guest = GuestMemory::new(&walker, &self.shared.memory);
         let structures = GuestStructures {
-            stage2: guest,
+            stage2: self.guest_memory(&walker),
             memory: &self.shared.memory,
             unit: &self.shared.registers,
         };
@@ -347,9 +355,9 @@ impl Requester {
             .map_err(|none| Wrong::descriptor(&none))?;
         let context = parsed.as_ref().as_ref();
         let context = context.map_err(|rule| Wrong::new(EventId::BadCd, rule))?;
-        let trace = context
-            .half_of(iova)
-            .and_then(|(half, address)| stage1::trace(context, half, guest, address));
+        let trace = context.half_of(iova).and_then(|(half, address)| {
+            stage1::trace(context, half, &walker, &self.shared.memory, address)
+        });
         trace.ok_or_else(|| {
             let text = format!("{iova} is not an input address of the descriptor");
             Wrong::new(EventId::Translation, &text)

@@ -55,8 +55,9 @@ impl Bucket {
     }
 }
 
-/// Odd numbers without a pattern.
-const PAGES: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Odd numbers without a pattern. From bit 12 on a page is its number, and that is multiplied by the golden ratio: pages in a row
+/// are spread as evenly as can be.
+const PAGES: u64 = 0xd1b5_4a32_d192_ed03 << 52 | 0x9e37_79b9_7f4a_7c15 >> 12;
 const OTHERS: u64 = 0xa24b_aed4_963e_e407;
 
 /// A number that looks random, and chooses a bucket by its upper bits.

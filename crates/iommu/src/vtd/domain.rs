@@ -5,16 +5,17 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use swiommu_addr::IovaRange;
-use swiommu_pgtable::Format;
 use swiommu_pgtable::fmt::{VtdSs, X86_64};
+use swiommu_pgtable::{Format, Walker};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::VtdNested;
 use super::unit::{DomainNumber, Shared};
 use crate::table_domain::as_its_table;
+use crate::two_stage::HostWalker;
 use crate::{
-    DirtyRead, DirtyTracking, DomainFeatures, DriverError, PagingDomain, Scope, TableDomain, Tag,
-    TagMatch,
+    DirtyRead, DirtyTracking, DomainFeatures, DriverError, Mapping, PagingDomain, Scope,
+    TableDomain, Tag, TagMatch,
 };
 
 /// The bits of a tag that hold the domain.
@@ -45,11 +46,20 @@ impl<F: Format> Table<F> {
     /// Unmaps, and drops what is cached of it before anybody waits for the requests in flight.
     fn unmap(&self, range: IovaRange, and: impl FnOnce()) {
         self.domain.unmap_flushing(range, || {
-            self.shared
-                .tlb
-                .invalidate(&of_domain(self.number.get()).within(range));
+            self.forget(range);
             and();
         });
+    }
+
+    /// Maps, and drops what is cached of tables that give way to larger leaves.
+    fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
+        self.domain
+            .map_flushing(mapping, |range| self.forget(range))
+    }
+
+    fn forget(&self, range: IovaRange) {
+        let scope = of_domain(self.number.get()).within(range);
+        self.shared.invalidate(&scope);
     }
 }
 
@@ -83,14 +93,20 @@ impl VtdSecondStage {
         all.push(Arc::downgrade(nested));
     }
 
-    /// The format as walks have it now.
-    pub(super) fn walked_format(&self) -> VtdSs {
-        let format = self.table.domain.table().format();
-        if self.tracks_dirty.load(Ordering::Acquire) {
-            format.with_accessed_dirty()
-        } else {
-            format
+    /// The walk of it as it is now: one that marks what it uses while dirty pages are tracked.
+    #[inline]
+    pub(super) fn walker(&self) -> Option<HostWalker<'_, VtdSs>> {
+        let walker = self.table.domain.table().walker();
+        if !self.tracks_dirty() {
+            return Some(walker);
         }
+        let format = walker.format().with_accessed_dirty();
+        Walker::new(format, *walker.memory(), walker.root())
+    }
+
+    /// Whose what is cached of it alone is.
+    pub(super) fn tag(&self) -> Tag {
+        tag(self.table.number.get(), 0)
     }
 
     pub(super) fn tracks_dirty(&self) -> bool {
@@ -110,7 +126,7 @@ impl VtdSecondStage {
     /// Drops all that is cached of the table, and waits for the requests that use it.
     fn forget_all(&self) {
         let Table { number, shared, .. } = &self.table;
-        shared.tlb.invalidate(&of_domain(number.get()));
+        shared.invalidate(&of_domain(number.get()));
         self.forget_nested();
         shared.epochs.synchronize();
     }

@@ -79,17 +79,17 @@ impl VtdNested {
     /// Drops all that is cached of it.
     pub(super) fn forget(&self) {
         let shared = &self.second.table.shared;
-        shared.tlb.invalidate(&of_domain(self.number.get()));
+        shared.invalidate(&of_domain(self.number.get()));
     }
 
     fn invalidate_one(&self, entry: &IommuHwptVtdS1Invalidate) -> Result<(), DriverError> {
-        let known = IommuHwptVtdS1InvalidateFlags::all().bits();
-        if entry.flags & !known != 0 || entry.__reserved != 0 {
+        let flags = IommuHwptVtdS1InvalidateFlags::from_bits(entry.flags);
+        let Some(flags) = flags.filter(|_| entry.__reserved == 0) else {
             let (flags, reserved) = (entry.flags, entry.__reserved);
             return Err(DriverError::unsupported(format!(
                 "an invalidation with flags {flags:#x} and reserved field {reserved:#x}"
             )));
-        }
+        };
         let (addr, npages) = (entry.addr, entry.npages);
         let cover = S1Invalidation::of(addr, npages).ok_or_else(|| {
             DriverError::invalid(format!("an invalidation of {npages:#x} pages at {addr:#x}"))
@@ -99,12 +99,21 @@ impl VtdNested {
         }
         let shared = &self.second.table.shared;
         let all = of_domain(self.number.get());
-        shared.tlb.invalidate(&match cover {
-            S1Invalidation::Pages { .. } if !Sabotage::InvalidateAll.is_on() => {
-                all.within(cover.range())
+        if Sabotage::InvalidateAll.is_on() {
+            shared.invalidate(&all);
+        }
+        match cover {
+            // The descriptor for all of them has no invalidation hint.
+            S1Invalidation::All => shared.invalidate(&all),
+            S1Invalidation::Pages { .. } => {
+                let pages = all.within(cover.range());
+                if flags.contains(IommuHwptVtdS1InvalidateFlags::LEAF) {
+                    shared.tlb.invalidate(&pages);
+                } else {
+                    shared.invalidate(&pages);
+                }
             }
-            _ => all,
-        });
+        }
         Ok(())
     }
 }

@@ -153,9 +153,13 @@ impl World {
     }
 
     fn nested(&self, flags: u64) -> Arc<dyn NestedDomain> {
+        self.nested_at(FIRST * PAGE, flags)
+    }
+
+    fn nested_at(&self, root: u64, flags: u64) -> Arc<dyn NestedDomain> {
         let data = Data(IommuHwptVtdS1 {
             flags,
-            pgtbl_addr: FIRST * PAGE,
+            pgtbl_addr: root,
             addr_width: 48,
             __reserved: 0,
         });
@@ -324,6 +328,19 @@ fn a_trace_has_the_entries_of_both_stages_and_changes_nothing() {
     w.endpoint.detach(Pasid::NONE);
     let blocked = port.trace(Iova::new(5 * PAGE));
     assert!(blocked.entries.is_empty() && blocked.end.is_err());
+}
+
+/// Whatever bits the guest's root has, it is an address of the guest, and none of the machine.
+#[test]
+fn a_root_beyond_the_second_stage_leads_nowhere() {
+    let w = World::new(Retention::LegalMaximum);
+    w.guest_tables(&[(5, gpa(20) | USER_PAGE)]);
+    let tables = w.parent.iova_to_phys(Iova::new(FIRST * PAGE)).unwrap();
+    for bit in 48..64 {
+        let mut port = w.attach(&w.nested_at(1 << bit | tables.get(), 0));
+        let error = port.read(Iova::new(5 * PAGE), &mut [0]).unwrap_err();
+        assert!(error.to_string().contains("(0x74)"), "{bit}: {error}");
+    }
 }
 
 #[test]

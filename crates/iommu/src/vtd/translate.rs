@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use swiommu_addr::{Address, Gpa, Iova};
+use swiommu_addr::{Address, Gpa, Iova, Pa};
 use swiommu_pgtable::fmt::X86_64;
-use swiommu_pgtable::{Access, EntryAction, Refusal, Root, WalkFault, Walker};
+use swiommu_pgtable::{Access, EntryAction, Refusal, Root, WalkFault, Walked, Walker};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::domain::tag;
@@ -13,9 +13,10 @@ use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
 use super::unit::Shared;
 use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
 use crate::two_stage::{
-    GuestFault, GuestMemory, GuestWalkFault, HostFault, HostWalker, trace_guest, trace_host,
+    EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostFault, in_the_guests_words,
+    trace_guest, trace_host,
 };
-use crate::{Fault, Marks, Pasid, Stage, Tag, Trace, Translate, Translated};
+use crate::{Fault, Marks, Pasid, Stage, Tag, Trace, Translate, Translated, Ways};
 
 /// Requests of a source, or of one of its PASIDs, by its PASID-table entry.
 pub(super) struct Requester {
@@ -87,30 +88,24 @@ impl Requester {
         self.gate(wanted).map_err(why)?;
         match &self.stages {
             Stages::First(first) => {
-                let walked = first.table.domain.table().walker().walk(iova, wanted);
-                let walked = walked.map_err(|fault| {
+                let walker = first.table.domain.table().walker();
+                let found = self.ways().walk(&walker, iova, wanted).map_err(|fault| {
                     (
                         first_stage_reason(&fault, |_| FaultReason::FirstStageAccess),
                         fault.to_string(),
                     )
                 })?;
-                Ok(Translated {
-                    page: walked.address,
-                    size: walked.size,
-                    access: unless_clean(walked.access, wanted),
-                })
+                Ok(single(&found, wanted))
             }
             Stages::Second(second) => {
-                let walker =
-                    second_stage_walker(second).ok_or(why(FaultReason::PasidEntryInvalid))?;
-                let found = walker
-                    .walk(iova, wanted)
+                let walker = second
+                    .walker()
+                    .ok_or_else(|| why(FaultReason::PasidEntryInvalid))?;
+                let found = self
+                    .ways()
+                    .walk(&walker, iova, wanted)
                     .map_err(|fault| (second_stage_reason(&fault), fault.to_string()))?;
-                Ok(Translated {
-                    page: found.address,
-                    size: found.size,
-                    access: unless_clean(found.access, wanted),
-                })
+                Ok(single(&found, wanted))
             }
             Stages::Nested(nested) => self.walk_nested(nested, iova, wanted),
         }
@@ -122,17 +117,18 @@ impl Requester {
             Stages::First(first) => {
                 trace_host(&first.table.domain.table().walker(), Stage::First, iova)
             }
-            Stages::Second(second) => {
-                trace_host(&second_stage_walker(second)?, Stage::Second, iova)
-            }
+            Stages::Second(second) => trace_host(&second.walker()?, Stage::Second, iova),
             Stages::Nested(nested) => {
                 let first = self.entry.first()?;
-                let second = second_stage_walker(&nested.second)?;
-                let guest = GuestMemory::new(&second, &self.shared.memory);
+                let second = nested.second.walker()?;
                 let (format, root) = (first_stage_format(first), guest_root(first));
-                trace_guest(format, root, guest, iova)
+                trace_guest(format, root, &second, &self.shared.memory, iova)
             }
         })
+    }
+
+    fn ways(&self) -> Ways<'_> {
+        self.shared.structures.begin_walk(self.tag)
     }
 
     /// Walks a guest's first stage, each table of it through the second, and then the second for where it leads.
@@ -147,15 +143,27 @@ impl Requester {
             (reason, reason.to_string())
         };
         let first = self.entry.first().ok_or_else(invalid)?;
-        let second = second_stage_walker(&nested.second).ok_or_else(invalid)?;
-        let guest = GuestMemory::new(&second, &self.shared.memory);
-        let (format, root) = (first_stage_format(first), guest_root(first));
-        let walker = Walker::new(format, guest, root).ok_or_else(invalid)?;
-        let inner = walker.walk(iova, wanted).map_err(|fault| {
+        let second = nested.second.walker().ok_or_else(invalid)?;
+        let to_second = self.shared.structures.begin_walk(nested.second.tag());
+        let guest = GuestMemory::new(&second, to_second, &self.shared.memory);
+        let Root { table, levels } = guest_root(first);
+        let table = EntryPlace::guest(table);
+        let walker = Walker::new(first_stage_format(first), guest, Root { table, levels });
+        let walker = walker.ok_or_else(invalid)?;
+        let inner = match self.ways().walk(&walker, iova, wanted) {
+            // What is to be marked is walked to.
+            Err(WalkFault::Entry {
+                fault: GuestFault::Located,
+                ..
+            }) => walker.walk(iova, wanted),
+            found => found,
+        };
+        let inner = inner.map_err(|fault| {
+            let fault = in_the_guests_words(fault, &walker, iova);
             let reason = first_stage_reason(&fault, |at_root| guest_entry_reason(&fault, at_root));
             (reason, fault.to_string())
         })?;
-        let gpa: Gpa = inner.resolve(iova);
+        let gpa = inner.resolve(iova).gpa();
         let outer = guest.translate(gpa, wanted).map_err(|fault| {
             (
                 second_stage_reason(&fault),
@@ -176,6 +184,15 @@ impl Requester {
     }
 }
 
+/// What the walk of the only stage found.
+fn single(walked: &Walked<Pa>, wanted: Access) -> Translated {
+    Translated {
+        page: walked.address,
+        size: walked.size,
+        access: unless_clean(walked.access, wanted),
+    }
+}
+
 /// A leaf that was walked for reading may not be marked dirty yet, so a later write must walk again.
 fn unless_clean(access: Access, wanted: Access) -> Access {
     if wanted.writes() {
@@ -183,14 +200,6 @@ fn unless_clean(access: Access, wanted: Access) -> Access {
     } else {
         access.difference(Access::WRITE)
     }
-}
-
-/// The walk of a second stage as it is now, which marks what it uses while dirty pages are tracked.
-fn second_stage_walker(
-    second: &VtdSecondStage,
-) -> Option<HostWalker<'_, swiommu_pgtable::fmt::VtdSs>> {
-    let walker = second.table.domain.table().walker();
-    Walker::new(second.walked_format(), *walker.memory(), walker.root())
 }
 
 fn guest_root(first: FirstStage) -> Root<Gpa> {
@@ -259,7 +268,7 @@ fn guest_entry_reason(fault: &GuestWalkFault, at_root: bool) -> FaultReason {
         GuestFault::Stage2(_) if at_root => FaultReason::RootNotInSecondStage,
         GuestFault::Stage2(_) => FaultReason::TableNotInSecondStage,
         GuestFault::Memory(_) if at_root => FaultReason::FirstStageRootAccess,
-        GuestFault::Memory(_) => FaultReason::FirstStageAccess,
+        GuestFault::Memory(_) | GuestFault::Located => FaultReason::FirstStageAccess,
     }
 }
 

@@ -19,7 +19,7 @@ use super::{VtdFirstStage, VtdNested, VtdSecondStage, VtdSettings};
 use crate::numbers::Numbers;
 use crate::{
     DomainFeatures, DriverError, Endpoint, Epochs, HwInfo, NestedDomain, NestedRequest,
-    PagingDomain, PagingFlags, PagingRequest, TableDomain, Tables, Tlb, Unit,
+    PagingDomain, PagingFlags, PagingRequest, Scope, Structures, TableDomain, Tables, Tlb, Unit,
 };
 
 /// Whose domains these are.
@@ -34,8 +34,17 @@ pub(super) struct Shared {
     pub(super) memory: Arc<PhysicalMemory>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) tlb: Tlb,
+    pub(super) structures: Structures,
     pub(super) settings: VtdSettings,
     numbers: Numbers,
+}
+
+impl Shared {
+    /// Forgets translations, and the tables on the way to them. The tables first: translations are found by them.
+    pub(super) fn invalidate(&self, scope: &Scope) {
+        self.structures.invalidate(scope);
+        self.tlb.invalidate(scope);
+    }
 }
 
 /// The number of a domain in the unit (DID). It is free again when this goes, and nothing is cached under it then.
@@ -63,7 +72,7 @@ const FIRST_DOMAIN: u16 = 2;
 impl Drop for DomainNumber {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.tlb.invalidate(&of_domain(self.number));
+            shared.invalidate(&of_domain(self.number));
             shared.numbers.release(self.number);
         }
     }
@@ -93,6 +102,7 @@ impl VtdUnit {
                 memory: memory.clone(),
                 epochs: epochs.clone(),
                 tlb: Tlb::new(settings.caches),
+                structures: Structures::new(settings.structures.unwrap_or(settings.caches)),
                 settings,
                 numbers: Numbers::new(FIRST_DOMAIN..=u16::MAX),
             }),

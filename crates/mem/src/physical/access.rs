@@ -13,7 +13,7 @@ use super::slots::GIB;
 use super::{PhysicalMemory, Windows};
 use crate::process::{Mm, Unreachable};
 use crate::volatile::host_len;
-use crate::{AtomicInteger, FileId, PAGE};
+use crate::{AtomicInteger, FileId, PAGE, VolatileSlice};
 
 /// Memory that is not mapped here is copied in pieces of at most this many bytes, between which its meaning may change.
 const PIECE: PageSize = PageSize::from_log2(16);
@@ -66,6 +66,28 @@ impl PhysicalMemory {
         self.copy(to, &mut Buffer::From(from))
     }
 
+    /// The value at `at`, read in one step where it is aligned and mapped.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    #[inline]
+    pub fn load<T: AtomicInteger>(&self, at: Pa) -> Result<T, AccessError> {
+        let slice = PaRange::from_len(at, size_of::<T>() as u64)
+            .and_then(|memory| self.region.slice(memory));
+        match slice.and_then(VolatileSlice::load) {
+            Some(value) => Ok(value),
+            None => self.load_bytes(at),
+        }
+    }
+
+    #[cold]
+    fn load_bytes<T: AtomicInteger>(&self, at: Pa) -> Result<T, AccessError> {
+        let mut room = [0; 8];
+        let bytes = &mut room[..size_of::<T>()];
+        self.read(at, bytes)?;
+        Ok(T::from_le_slice(bytes))
+    }
+
     /// Replaces the value at `at` by what `change` makes of it, if anything, in one step; returns what was there.
     ///
     /// Memory that is not mapped here is changed in one step only as seen by others who change it so.
@@ -80,10 +102,7 @@ impl PhysicalMemory {
         let slice = PaRange::from_len(at, size_of::<T>() as u64)
             .and_then(|memory| self.region.slice(memory));
         let _alone = slice.is_none().then(|| self.updates.lock());
-        let mut room = [0; 8];
-        let bytes = &mut room[..size_of::<T>()];
-        self.read(at, bytes)?;
-        let mut value = T::from_le_slice(bytes);
+        let mut value = self.load(at)?;
         loop {
             let Some(new) = change(value) else {
                 return Ok(value);

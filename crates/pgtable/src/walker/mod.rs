@@ -7,7 +7,7 @@ mod memory;
 
 use swiommu_addr::{Address, Iova, PageSize};
 
-use crate::geometry::{input_of, item_log2, item_mask, table_entries};
+use crate::geometry::{index_in_table, input_of, item_log2, item_mask, table_level, table_log2};
 use crate::{Entry, Leaf, Malformed, PageTable, Root, TableMemory};
 
 pub use access::Access;
@@ -74,6 +74,17 @@ impl<A: Address> Walked<A> {
     pub fn resolve(&self, iova: Iova) -> A {
         self.address.wrapping_add(iova.offset_in(self.size))
     }
+}
+
+/// A table that a walk has reached, and what the way there permits: what a paging-structure cache keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reached<A> {
+    /// Where the table is.
+    pub table: A,
+    /// How much it translates: so many bytes around the IOVA, aligned to as many.
+    pub span: PageSize,
+    /// What the entries on the way permit, each by itself.
+    pub access: Access,
 }
 
 /// An entry that a walk went through.
@@ -176,9 +187,31 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
     /// then its access flag, then the permissions of the path.
     #[inline]
     pub fn walk(&self, iova: Iova, wanted: Access) -> Outcome<Walked<M::Address>, M> {
+        self.walk_from(None, iova, wanted, |_| {})
+    }
+
+    /// The same, but from a table that an earlier walk has reached on the way to `iova`, without a look at the entries above it.
+    /// Where that is none of this format's, or `None`, it begins at the root.
+    ///
+    /// `reached` is told of every table on the way, from the uppermost down, also when the walk ends with a fault further on. It is
+    /// not told of those at or below an entry that is yet to be marked: hardware must not find its way without marking.
+    ///
+    /// # Errors
+    /// As [`walk`](Self::walk); of permissions that the earlier walk found wanting, the first entry that was read is told.
+    #[inline]
+    pub fn walk_from(
+        &self,
+        from: Option<Reached<M::Address>>,
+        iova: Iova,
+        wanted: Access,
+        mut reached: impl FnMut(Reached<M::Address>),
+    ) -> Outcome<Walked<M::Address>, M> {
         let mut unmarked = 0;
-        let end = self.descend(iova, |step, _| {
+        let end = self.descend(from, iova, |step, table| {
             unmarked |= self.format.walked_table(step.entry) ^ step.entry;
+            if unmarked == 0 {
+                reached(table);
+            }
         })?;
         let entry = end.last.entry;
         let marked = unmarked == 0 && self.format.walked_leaf(entry, wanted) == Some(entry);
@@ -186,7 +219,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
         if marked && walked.access.contains(wanted) {
             return Ok(walked);
         }
-        self.walk_with_marks(iova, wanted)
+        self.walk_with_marks(from, iova, wanted)
     }
 
     /// What a walk would find, whatever it is for. It changes nothing, and asks neither for permissions nor for marks.
@@ -195,7 +228,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
     /// As [`walk`](Self::walk), without those.
     #[inline]
     pub fn look(&self, iova: Iova) -> Outcome<Walked<M::Address>, M> {
-        let end = self.descend(iova, |_, _| {})?;
+        let end = self.descend(None, iova, |_, _| {})?;
         Ok(self.walked(iova, &end, end.last.entry))
     }
 
@@ -209,17 +242,22 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
         iova: Iova,
         mut visit: impl FnMut(WalkStep<M::Address>),
     ) -> Outcome<Walked<M::Address>, M> {
-        let end = self.descend(iova, |step, _| visit(step))?;
+        let end = self.descend(None, iova, |step, _| visit(step))?;
         visit(end.last);
         Ok(self.walked(iova, &end, end.last.entry))
     }
 
     /// The walk with all its rules.
     #[cold]
-    fn walk_with_marks(&self, iova: Iova, wanted: Access) -> Outcome<Walked<M::Address>, M> {
+    fn walk_with_marks(
+        &self,
+        from: Option<Reached<M::Address>>,
+        iova: Iova,
+        wanted: Access,
+    ) -> Outcome<Walked<M::Address>, M> {
         let mut attempts = 1;
         loop {
-            let path = self.path(iova, wanted)?;
+            let path = self.path(from, iova, wanted)?;
             let end = &path.end;
             let Some(entry) = self.format.walked_leaf(end.last.entry, wanted) else {
                 return Err(end.last.refused(iova, Refusal::AccessFlag));
@@ -256,7 +294,12 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
     }
 
     /// Goes down to the leaf, and keeps the entries on the way.
-    fn path(&self, iova: Iova, wanted: Access) -> Outcome<Path<M::Address>, M> {
+    fn path(
+        &self,
+        from: Option<Reached<M::Address>>,
+        iova: Iova,
+        wanted: Access,
+    ) -> Outcome<Path<M::Address>, M> {
         let nothing = WalkStep {
             at: self.root.table,
             level: 0,
@@ -272,7 +315,7 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
                 narrow = Some((step, access));
             }
         };
-        let end = self.descend(iova, &mut keep)?;
+        let end = self.descend(from, iova, |step, below| keep(step, below.access))?;
         keep(end.last, end.access);
         Ok(Path {
             end,
@@ -282,13 +325,14 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
         })
     }
 
-    /// Goes down to the leaf. `visit` gets each entry above it, and what the path permits up to there. Each is at a lower
-    /// level than the one before, so there are no more of them than levels.
+    /// Goes down to the leaf. `visit` gets each entry above it, and the table that it leads to. Each is at a lower level than the
+    /// one before, so there are no more of them than levels.
     #[inline]
     fn descend(
         &self,
+        from: Option<Reached<M::Address>>,
         iova: Iova,
-        mut visit: impl FnMut(WalkStep<M::Address>, Access),
+        mut visit: impl FnMut(WalkStep<M::Address>, Reached<M::Address>),
     ) -> Outcome<End<M::Address>, M> {
         let Some(input) = input_of(&self.format, self.root.levels, iova) else {
             return Err(WalkFault::Input { iova });
@@ -297,6 +341,13 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
         let mut level = levels - 1;
         let mut index = input >> item_log2::<F>(level);
         let mut access = Access::all();
+        if let Some(from) = from
+            && let Some(below_root) = table_level::<F>(from.span)
+            && below_root < level
+        {
+            (table, level, access) = (from.table, below_root, from.access);
+            index = index_in_table::<F>(input, level);
+        }
         loop {
             let at = table.wrapping_add(index * 8);
             let entry = match self.memory.read(at) {
@@ -345,9 +396,17 @@ impl<F: HardwareWalk, M: EntryMemory> Walker<F, M> {
                 }
             };
             access &= self.format.table_access(entry);
-            visit(step, access);
+            let span = PageSize::from_log2(table_log2::<F>(below));
+            visit(
+                step,
+                Reached {
+                    table,
+                    span,
+                    access,
+                },
+            );
             level = below;
-            index = input >> item_log2::<F>(level) & (table_entries::<F>() as u64 - 1);
+            index = index_in_table::<F>(input, level);
         }
     }
 

@@ -1,0 +1,140 @@
+//! A cache of the tables on the way to leaves.
+
+use std::fmt;
+
+use swiommu_addr::{Iova, Pa};
+use swiommu_pgtable::{
+    Access, EntryMemory, HardwareWalk, PhysicalEntries, Reached, TableMemory, WalkFault, Walked,
+    Walker,
+};
+
+use super::{Marks, Retention, Scope, Tag, Tlb, Walk};
+use crate::Translated;
+
+/// Paging-structure caches, of all levels together: which table translates an address, and what the way there permits.
+///
+/// They are asked when an address is not in the IOTLB. The walk then begins at the deepest table that is known, whatever has become of
+/// the entries above it since. An invalidation that covers an address forgets all tables on the way there; one of which software says
+/// that only leaves have changed is none of theirs.
+///
+/// To a cache, a table is to all that it translates what a page is to its bytes. So this is a [`Tlb`], and everything that is
+/// promised of one holds.
+pub struct Structures {
+    tables: Tlb,
+}
+
+impl Structures {
+    /// Without entries.
+    pub fn new(retention: Retention) -> Self {
+        Self {
+            tables: Tlb::new(retention),
+        }
+    }
+
+    /// Begins a walk of the tables of this tag: before the first read of what may be changed and then invalidated.
+    pub fn begin_walk(&self, tag: impl Into<Tag>) -> Ways<'_> {
+        Ways {
+            tables: &self.tables,
+            tag: tag.into(),
+            walk: self.tables.begin_walk(),
+        }
+    }
+
+    /// Forgets the tables on the way to what `scope` covers, and no others. Returns how many those were. As [`Tlb::invalidate`].
+    pub fn invalidate(&self, scope: &Scope) -> usize {
+        self.tables.invalidate(scope)
+    }
+
+    /// How many tables are known.
+    pub fn entries(&self) -> usize {
+        self.tables.entries()
+    }
+}
+
+impl fmt::Debug for Structures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Structures")
+            .field("retention", &self.tables.retention())
+            .field("entries", &self.entries())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tables that can be found again by where the machine has them.
+pub trait Locate: EntryMemory {
+    /// Where the machine has a table; `None` if it cannot be kept.
+    fn locate(&self, table: Self::Address) -> Option<Pa>;
+
+    /// The address by which a table is read whose place in the machine is known.
+    fn located(&self, table: Pa) -> Self::Address;
+}
+
+impl<M: TableMemory> Locate for PhysicalEntries<M> {
+    #[inline]
+    fn locate(&self, table: Pa) -> Option<Pa> {
+        Some(table)
+    }
+
+    #[inline]
+    fn located(&self, table: Pa) -> Pa {
+        table
+    }
+}
+
+/// What a walk found, or why it ended.
+type Outcome<M> = Result<
+    Walked<<M as EntryMemory>::Address>,
+    WalkFault<<M as EntryMemory>::Address, <M as EntryMemory>::Fault>,
+>;
+
+/// What is known of the ways to leaves, for one walk.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the walk is done through it"]
+pub struct Ways<'a> {
+    tables: &'a Tlb,
+    tag: Tag,
+    walk: Walk<'a>,
+}
+
+impl Ways<'_> {
+    /// [`Walker::walk`] from the deepest table that is known. Those on the rest of the way are known from then on.
+    ///
+    /// A table to which the way was too narrow for `wanted` is not begun at: it may have been widened since, of which software need
+    /// not tell.
+    ///
+    /// # Errors
+    /// Those of the walk.
+    #[inline]
+    pub fn walk<F: HardwareWalk, M: Locate>(
+        &self,
+        walker: &Walker<F, M>,
+        iova: Iova,
+        wanted: Access,
+    ) -> Outcome<M> {
+        let known = self.tables.lookup(self.tag, iova);
+        let known = known.filter(|known| known.translated.access.contains(wanted));
+        let from = known.map(|known| Reached {
+            table: walker.memory().located(known.translated.page),
+            span: known.translated.size,
+            access: known.translated.access,
+        });
+        walker.walk_from(from, iova, wanted, |reached| {
+            self.keep(walker.memory(), iova, &reached);
+        })
+    }
+
+    #[cold]
+    fn keep<M: Locate>(&self, memory: &M, iova: Iova, reached: &Reached<M::Address>) {
+        if self.tables.retention() == Retention::Off {
+            return;
+        }
+        if let Some(table) = memory.locate(reached.table) {
+            let table = Translated {
+                page: table,
+                size: reached.span,
+                access: reached.access,
+            };
+            self.walk.insert(self.tag, iova, &table, Marks::NONE);
+        }
+    }
+}
