@@ -176,12 +176,15 @@ pub(crate) fn in_the_guests_words<G: HardwareWalk, F: HardwareWalk>(
     if let WalkFault::Entry { at, .. } | WalkFault::Refused { at, .. } = &mut fault
         && let Some(in_machine) = at.in_machine()
     {
-        // How the walk ends is not asked: entries beyond the one that is looked for do not matter.
-        let _ = walker.trace(iova, |step| {
-            if walker.memory().locate(step.at) == Some(in_machine) {
-                *at = step.at;
+        let mut is_it = |place: EntryPlace| {
+            if walker.memory().locate(place) == Some(in_machine) {
+                *at = place;
             }
-        });
+        };
+        let ended = walker.trace(iova, |step| is_it(step.at));
+        if let Err(WalkFault::Entry { at, .. } | WalkFault::Refused { at, .. }) = ended {
+            is_it(at);
+        }
     }
     fault
 }
