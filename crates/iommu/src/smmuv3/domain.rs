@@ -8,6 +8,7 @@ use swiommu_abi::Errno;
 use swiommu_addr::IovaRange;
 use swiommu_pgtable::Format;
 use swiommu_pgtable::fmt::{ArmS1, ArmS2};
+use swiommu_sabotage::Fault as Sabotage;
 
 use super::caches::{NO_VMID, Tag, of_stage1};
 use super::spec::{AddressSize, Cd, Stage1, Stage2, Stage2Flags};
@@ -220,7 +221,9 @@ impl SmmuStage2 {
     fn forget(&self, range: IovaRange) {
         let (caches, vmid) = (&self.table.shared.caches, self.vmid());
         caches.invalidate(&Tag::Stage2 { vmid }.all().within(range));
-        caches.invalidate(&of_stage1(vmid));
+        if !Sabotage::KeepNested.is_on() {
+            caches.invalidate(&of_stage1(vmid));
+        }
         for atc in self.atcs.lock().iter().filter_map(Weak::upgrade) {
             atc.clear();
         }

@@ -9,6 +9,7 @@ use swiommu_abi::Errno;
 use swiommu_abi::hwpt::{IommuHwptArmSmmuv3, IommuHwptDataType};
 use swiommu_abi::invalidate::{IommuHwptInvalidateDataType, IommuViommuArmSmmuv3Invalidate};
 use swiommu_abi::veventq::{IommuVeventArmSmmuv3, IommuVeventqType};
+use swiommu_sabotage::Fault as Sabotage;
 use zerocopy::IntoBytes;
 
 use super::caches::{Tag, of_stage1};
@@ -90,6 +91,10 @@ impl SmmuViommu {
     fn carry_out(&self, command: Command) -> Result<(), DriverError> {
         let (caches, vmid) = (&self.parent.table.shared.caches, self.parent.vmid());
         match command {
+            _ if Sabotage::SkipInvalidation.is_on() => {}
+            Command::TlbiVa { .. } if Sabotage::InvalidateAll.is_on() => {
+                caches.invalidate(&of_stage1(vmid));
+            }
             Command::TlbiAll => caches.invalidate(&of_stage1(vmid)),
             Command::TlbiAsid { asid } => caches.invalidate(&Tag::Asid { vmid, asid }.all()),
             Command::TlbiVa { asid, cover } => caches.invalidate_addresses(vmid, asid, &cover),

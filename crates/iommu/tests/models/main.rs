@@ -13,6 +13,7 @@ mod model;
 mod naive;
 mod nested;
 mod single_stage;
+mod smmuv3;
 mod staleness;
 mod stress;
 mod tables;
@@ -76,5 +77,6 @@ macro_rules! for_every_model {
 }
 
 for_every_model! {
+    arm_smmuv3: crate::smmuv3::Smmuv3;
     intel_vtd: crate::vtd::Vtd;
 }

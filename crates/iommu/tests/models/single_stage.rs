@@ -55,8 +55,8 @@ pub(crate) fn one_stage_is_a_map<M: Model>() {
                 domain.set_dirty_tracking(DirtyTracking::On).unwrap();
             }
             let attached = Domain::Paging(domain.clone());
-            model.endpoint().attach(Pasid(1), &attached).unwrap();
-            let mut port = model.port(Pasid(1));
+            model.endpoint().attach(Pasid::NONE, &attached).unwrap();
+            let mut port = model.port(Pasid::NONE);
             let mut map = Second::default();
             for step in steps {
                 match step {

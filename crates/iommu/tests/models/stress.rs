@@ -22,7 +22,7 @@ const IOVA: u64 = 0x80;
 const GUEST: u64 = 0x200;
 
 /// Enough that the test fails nearly always when an invalidation does not wait.
-const ROUNDS: u32 = 60;
+const ROUNDS: u32 = 30;
 
 /// Ends the readers, also when the test fails.
 struct Stop<'a>(&'a AtomicBool);
