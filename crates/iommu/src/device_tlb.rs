@@ -105,6 +105,11 @@ impl Translate for Ats {
     fn trace(&self, iova: Iova) -> Trace {
         self.unit.trace(iova)
     }
+
+    fn of_pasid(self: Arc<Self>, pasid: Pasid) -> Option<Arc<dyn Translate>> {
+        let unit = self.unit.clone().of_pasid(pasid)?;
+        Some(self.cache.in_front_of(pasid, unit))
+    }
 }
 
 impl fmt::Debug for Ats {

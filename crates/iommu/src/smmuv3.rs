@@ -16,6 +16,7 @@ mod domain;
 mod endpoint;
 mod fault;
 mod nested;
+mod recent;
 mod settings;
 mod stage1;
 mod translate;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use swiommu_addr::{Address, Gpa, Iova, Pa};
 use swiommu_mem::{AccessError, PhysicalMemory};
@@ -13,20 +14,33 @@ use super::spec::{Cd, CdRule, CdTable, Context, IdRegisters, Ste};
 use crate::two_stage::{GuestMemory, HostFault};
 use crate::{ContextCache, Retention};
 
-/// What a descriptor is found by: its stream and its substream.
-type Key = (StreamId, u32);
+/// A stream table entry, as a thing that can be replaced by another: what was fetched by one is not found by the next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct EntryId {
+    stream: StreamId,
+    number: u64,
+}
 
-/// What an entry of an upper table is found by: its stream, the size of the table that it leads to, as a power of two, and its number.
-type PointerKey = (StreamId, u32, u32);
+/// What a descriptor is found by: its entry and its substream.
+type Key = (EntryId, u32);
+
+/// What an entry of an upper table is found by: the stream's, the size of the table that it leads to, as a power of two, and its
+/// number.
+type PointerKey = (EntryId, u32, u32);
 
 /// What a descriptor says, or why it says nothing.
 pub(super) type Parsed = Result<Context, CdRule>;
 
 /// The descriptors that a unit has cached, legal or not.
 pub(super) struct Descriptors {
+    retention: Retention,
     cds: ContextCache<Key, Parsed>,
     /// The entries of upper tables.
     pointers: ContextCache<PointerKey, u64>,
+    /// How many there have been, and one more.
+    invalidations: AtomicU64,
+    /// How many stream table entries there have been.
+    entries: AtomicU64,
 }
 
 /// Why there is no descriptor.
@@ -49,20 +63,37 @@ const CD_LEN: u64 = 64;
 impl Descriptors {
     pub(super) fn new(retention: Retention) -> Self {
         Self {
+            retention,
             cds: ContextCache::new(retention),
             pointers: ContextCache::new(retention),
+            invalidations: AtomicU64::new(1),
+            entries: AtomicU64::new(0),
         }
     }
 
+    /// A new stream table entry.
+    pub(super) fn entry(&self, stream: StreamId) -> EntryId {
+        let number = self.entries.fetch_add(1, Ordering::Relaxed);
+        EntryId { stream, number }
+    }
+
+    /// How many invalidations there have been, and one more. Who has used a descriptor may go by it until this changes, and as
+    /// long as they hold their guard. `None` where nothing may be kept.
+    #[inline]
+    pub(super) fn invalidations(&self) -> Option<u64> {
+        let keeps = self.retention != Retention::Off;
+        keeps.then(|| self.invalidations.load(Ordering::Acquire))
+    }
+
     /// What is cached of the descriptor of a substream.
-    pub(super) fn lookup(&self, stream: StreamId, substream: u32) -> Option<Arc<Parsed>> {
-        self.cds.lookup((stream, substream))
+    pub(super) fn lookup(&self, entry: EntryId, substream: u32) -> Option<Arc<Parsed>> {
+        self.cds.lookup((entry, substream))
     }
 
     /// The descriptor of a substream, from the guest's memory.
     pub(super) fn fetch(
         &self,
-        stream: StreamId,
+        entry: EntryId,
         substream: u32,
         ste: &Ste,
         guest: &GuestStructures<'_>,
@@ -70,7 +101,7 @@ impl Descriptors {
         let fetch = self.cds.begin_fetch();
         let at = match ste.cd_table() {
             CdTable::TwoLevel { leaf_log2 } if ste.cd_max() != 0 => {
-                let key = (stream, leaf_log2, substream >> leaf_log2);
+                let key = (entry, leaf_log2, substream >> leaf_log2);
                 let table = self.pointer(key, ste, guest)?;
                 let index = substream & ((1 << leaf_log2) - 1);
                 table.wrapping_add(u64::from(index) * CD_LEN)
@@ -82,7 +113,7 @@ impl Descriptors {
         let mut cd = Cd::default();
         guest.words(at, &mut cd.0)?;
         let parsed = Arc::new(cd.context(guest.unit, ste.forbids_stalls()));
-        fetch.insert((stream, substream), parsed.clone());
+        fetch.insert((entry, substream), parsed.clone());
         Ok(parsed)
     }
 
@@ -114,16 +145,21 @@ impl Descriptors {
     pub(super) fn invalidate(&self, stream: StreamId, substream: u32, leaf: bool) {
         // The inner one first: what is read through it afterwards is new.
         if !leaf {
-            let leads_there = |(of, log2, number)| of == stream && number == substream >> log2;
-            self.pointers.invalidate(leads_there);
+            self.pointers.invalidate(|(entry, log2, number)| {
+                entry.stream == stream && number == substream >> log2
+            });
         }
-        self.cds.invalidate(|key| key == (stream, substream));
+        self.cds
+            .invalidate(|(entry, of)| entry.stream == stream && of == substream);
+        self.invalidations.fetch_add(1, Ordering::Release);
     }
 
     /// Forgets all descriptors of a stream.
     pub(super) fn invalidate_stream(&self, stream: StreamId) {
-        self.pointers.invalidate(|(of, ..)| of == stream);
-        self.cds.invalidate(|(of, _)| of == stream);
+        self.pointers
+            .invalidate(|(entry, ..)| entry.stream == stream);
+        self.cds.invalidate(|(entry, _)| entry.stream == stream);
+        self.invalidations.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -159,6 +195,6 @@ impl fmt::Debug for Descriptors {
         f.debug_struct("Descriptors")
             .field("cds", &self.cds)
             .field("pointers", &self.pointers)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

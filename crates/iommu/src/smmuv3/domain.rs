@@ -15,7 +15,8 @@ use super::spec::{AddressSize, Cd, Stage1, Stage2, Stage2Flags};
 use super::unit::Shared;
 use crate::table_domain::as_its_table;
 use crate::{
-    DirtyRead, DirtyTracking, DomainFeatures, DriverError, Mapping, PagingDomain, TableDomain, Tlb,
+    DeviceTlb, DirtyRead, DirtyTracking, DomainFeatures, DriverError, Mapping, PagingDomain,
+    TableDomain,
 };
 
 /// Bits of the addresses that first stages of our own translate: the lower half.
@@ -175,7 +176,7 @@ impl PagingDomain for SmmuStage1 {
 pub struct SmmuStage2 {
     pub(super) table: Table<ArmS2<12>>,
     /// The caches of the devices that go through it.
-    atcs: Mutex<Vec<Weak<Tlb>>>,
+    atcs: Mutex<Vec<Weak<DeviceTlb>>>,
 }
 
 impl SmmuStage2 {
@@ -208,8 +209,12 @@ impl SmmuStage2 {
         self.table.number.get()
     }
 
+    pub(super) fn stage2_tag(&self) -> Tag {
+        Tag::Stage2 { vmid: self.vmid() }
+    }
+
     /// From now on, a device's own cache is kept in step with the table.
-    pub(super) fn add_atc(&self, atc: &Arc<Tlb>) {
+    pub(super) fn add_atc(&self, atc: &Arc<DeviceTlb>) {
         let mut all = self.atcs.lock();
         all.retain(|other| {
             other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), &raw const **atc)
@@ -220,7 +225,7 @@ impl SmmuStage2 {
     /// Drops what is cached of a range, and all of stage 1: it tells nothing of which addresses of stage 2 it came through.
     fn forget(&self, range: IovaRange) {
         let (caches, vmid) = (&self.table.shared.caches, self.vmid());
-        caches.invalidate(&Tag::Stage2 { vmid }.all().within(range));
+        caches.invalidate(&self.stage2_tag().all().within(range));
         if !Sabotage::KeepNested.is_on() {
             caches.invalidate(&of_stage1(vmid));
         }

@@ -12,14 +12,14 @@ use swiommu_addr::{Iova, IovaRange};
 use swiommu_pgtable::{Access, HardwareUpdate};
 
 use super::spec::{GuestConfig, IdRegisters, MOST_STALLED, Stage2Flags, Ste, Substreams};
-use super::translate::{Guest, Nested, Requester, Stages, atc_tag};
+use super::translate::{Guest, Nested, Requester, Stages};
 use super::unit::Shared;
 use super::{SmmuFeatures, SmmuNested, SmmuStage1, SmmuStage2, SmmuUnit};
 use crate::page_request::Outstanding;
 use crate::{
-    Attachments, DmaPort, Domain, DriverError, Endpoint, EndpointFeatures, GroupId,
-    PageRequestHandler, PageResponse, Pasid, ReservedKind, ReservedRegion, Scope, TagMatch, Tlb,
-    Unit,
+    Attachments, DeviceTlb, DeviceTlbScope, DmaPort, Domain, DriverError, Endpoint,
+    EndpointFeatures, GroupId, PageRequestHandler, PageResponse, Pasid, ReservedKind,
+    ReservedRegion, Translate, Unit,
 };
 
 /// A `StreamID`.
@@ -57,7 +57,8 @@ pub struct SmmuEndpoint {
     features: DeviceFeatures,
     pub(super) attachments: Arc<Attachments>,
     page_requests: Arc<Outstanding>,
-    atc: Option<Arc<Tlb>>,
+    /// The device's own cache, while a guest lets it have one.
+    atc: Mutex<Option<Arc<DeviceTlb>>>,
     attached: Mutex<Attached>,
 }
 
@@ -102,7 +103,6 @@ impl SmmuEndpoint {
                 features.contains(feature) && shared.settings.has(of_unit),
             );
         }
-        let atc = features.contains(DeviceFeatures::ATS);
         Arc::new(Self {
             unit: unit.clone(),
             stream,
@@ -110,7 +110,7 @@ impl SmmuEndpoint {
             features,
             attachments: Arc::new(Attachments::new(&shared.epochs)),
             page_requests: Outstanding::new(MOST_STALLED),
-            atc: atc.then(|| Arc::new(Tlb::new(shared.settings.caches))),
+            atc: Mutex::default(),
             attached: Mutex::default(),
             shared,
         })
@@ -134,17 +134,16 @@ impl SmmuEndpoint {
 
     /// Forgets what the device has cached itself.
     pub(super) fn invalidate_atc(&self, substreams: Substreams, range: IovaRange) {
-        let Some(atc) = &self.atc else { return };
-        let without = TagMatch::exact(atc_tag(None));
-        let scope = match substreams {
-            Substreams::None => Scope::tags(without),
-            Substreams::One(substream) => Scope::tags(TagMatch::exact(atc_tag(Some(substream)))),
-            Substreams::All => Scope::tags(TagMatch {
-                value: atc_tag(Some(0)),
-                mask: atc_tag(Some(0)),
-            }),
+        let requests = match substreams {
+            Substreams::None => DeviceTlbScope::Of(Pasid::NONE),
+            // Devices have no requests with PASID 0.
+            Substreams::One(0) => return,
+            Substreams::One(substream) => DeviceTlbScope::Of(Pasid(substream)),
+            Substreams::All => DeviceTlbScope::AllPasids,
         };
-        atc.invalidate(&scope.within(range));
+        if let Some(atc) = &*self.atc.lock() {
+            atc.invalidate(requests, range);
+        }
     }
 
     fn stages(
@@ -243,14 +242,11 @@ impl SmmuEndpoint {
                 ste: Ste::stage2(&second.entry(self.stage2_flags())),
             },
             GuestConfig::Stage1 => {
-                let atc = self.atc.clone().filter(|_| guest.ats());
                 let mut flags = self.stage2_flags();
-                flags.set(Stage2Flags::ATS, atc.is_some());
-                if let Some(atc) = &atc {
-                    second.add_atc(atc);
-                }
+                let ats = guest.ats() && self.features.contains(DeviceFeatures::ATS);
+                flags.set(Stage2Flags::ATS, ats);
                 let ste = Ste::nested(guest, &second.entry(flags));
-                Stages::Nested(Arc::new(Nested::new(&self.shared, second, ste, atc)))
+                Stages::Nested(Nested::new(&self.shared, self.stream, second, ste))
             }
         };
         let guest = id.map(|id| Guest {
@@ -269,26 +265,29 @@ impl SmmuEndpoint {
         Err(DriverError::new(Errno::EBUSY, rule))
     }
 
-    /// Puts a new entry, or descriptor, in the place of the former, and invalidates what is cached of that (`CMD_CFGI_STE`,
-    /// `CMD_ATC_INV`).
+    /// What translates the requests of a requester: it, or the device's own cache in front of it. That is a new one each time, because
+    /// the host disables ATS in between.
+    fn with_own_cache(&self, requester: Requester) -> (Arc<dyn Translate>, Option<Arc<DeviceTlb>>) {
+        let Some(second) = requester.second_of_own_cache() else {
+            return (Arc::new(requester), None);
+        };
+        let atc = Arc::new(DeviceTlb::new(self.shared.settings.caches));
+        second.add_atc(&atc);
+        let translate = atc.in_front_of(Pasid::NONE, Arc::new(requester));
+        (translate, Some(atc))
+    }
+
+    /// Puts a new entry, or descriptor, in the place of the former.
     fn install(&self, pasid: Pasid, requester: Option<Requester>) {
+        let (translate, atc) = requester
+            .map(|requester| self.with_own_cache(requester))
+            .unzip();
+        self.attachments.set(pasid, translate);
         if pasid.is_none() {
-            self.shared
-                .caches
-                .descriptors
-                .invalidate_stream(self.stream);
-        }
-        let requester = requester.map(|requester| Arc::new(requester) as _);
-        self.attachments.set(pasid, requester);
-        if pasid.is_none() {
-            // Once more: requests that were in flight may have fetched it again.
-            self.shared
-                .caches
-                .descriptors
-                .invalidate_stream(self.stream);
-            if let Some(atc) = &self.atc {
-                atc.clear();
-            }
+            *self.atc.lock() = atc.flatten();
+            // Nobody finds by the new entry what was fetched by the former: this makes room.
+            let descriptors = &self.shared.caches.descriptors;
+            descriptors.invalidate_stream(self.stream);
         }
     }
 }
@@ -354,16 +353,9 @@ impl Endpoint for SmmuEndpoint {
             Stages::Stage1 { .. } => Rid::Stage1,
             _ => Rid::Other,
         };
-        self.install(
-            pasid,
-            Some(Requester {
-                shared: self.shared.clone(),
-                stream: self.stream,
-                substream: (!pasid.is_none()).then_some(pasid.0),
-                stages,
-                guest,
-            }),
-        );
+        let substream = (!pasid.is_none()).then_some(pasid.0);
+        let requester = Requester::new(&self.shared, self.stream, substream, stages, guest);
+        self.install(pasid, Some(requester));
         let mut attached = self.attached.lock();
         if pasid.is_none() {
             attached.rid = Some(rid);

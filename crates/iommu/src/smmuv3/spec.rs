@@ -2,14 +2,16 @@
 
 mod cd;
 mod command;
+mod context;
 mod event;
 mod granule;
 mod guest_ste;
 mod id_registers;
 mod ste;
 
-pub use cd::{Cd, CdRule, Context, Half, Stage1};
+pub use cd::{Cd, CdRule, Stage1};
 pub use command::{Command, CommandError, Cover, Substreams};
+pub use context::{Context, Half, TopBytes};
 pub use event::{Class, Event, EventId, FaultStage, Transaction};
 pub use granule::{AddressSize, Granule};
 pub use guest_ste::{GuestConfig, GuestSte, GuestSteError};

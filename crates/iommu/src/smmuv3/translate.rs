@@ -1,5 +1,7 @@
 //! What a stream table entry, and the structures behind it, do to requests.
 
+mod trace;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,23 +10,25 @@ use swiommu_pgtable::Access;
 use swiommu_pgtable::fmt::ArmS2;
 
 use super::caches::{Found, Leaf, Tag, is_to_be_marked};
-use super::descriptors::{Descriptors, GuestStructures, Parsed};
+use super::descriptors::{EntryId, GuestStructures, Parsed};
 use super::fault::{Handling, Wrong, event_of};
+use super::recent::Recent;
 use super::spec::{
     Class, Context, DefaultSubstream, Event, EventId, FaultStage, Ste, SteRule, Transaction,
 };
 use super::unit::Shared;
 use super::{SmmuStage1, SmmuStage2, SmmuViommu, StreamId, stage1};
-use crate::two_stage::{GuestMemory, HostWalker, trace_host};
-use crate::{Fault, Marks, Pasid, Retention, Stage, Tlb, Trace, Translate, Translated, VirtId};
+use crate::two_stage::{GuestMemory, HostWalker};
+use crate::{Fault, Pasid, Trace, Translate, Translated, VirtId};
 
 /// Requests of a stream, or of one of its substreams.
 pub(super) struct Requester {
-    pub(super) shared: Arc<Shared>,
-    pub(super) stream: StreamId,
-    pub(super) substream: Option<u32>,
-    pub(super) stages: Stages,
-    pub(super) guest: Option<Guest>,
+    shared: Arc<Shared>,
+    stream: StreamId,
+    substream: Option<u32>,
+    stages: Stages,
+    guest: Option<Guest>,
+    recent: Recent,
 }
 
 /// Who hears of events that concern a guest, and what the stream is to it.
@@ -56,32 +60,25 @@ pub(super) enum Stages {
 pub(super) struct Nested {
     second: Arc<SmmuStage2>,
     ste: Ste,
+    entry: EntryId,
     /// What is wrong with the entry, if anything.
     rule: Option<SteRule>,
-    /// The device's own cache, while the guest lets it have one.
-    atc: Option<Arc<Tlb>>,
 }
 
 impl Nested {
     pub(super) fn new(
         shared: &Shared,
+        stream: StreamId,
         second: &Arc<SmmuStage2>,
         ste: Ste,
-        atc: Option<Arc<Tlb>>,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             second: second.clone(),
             ste,
+            entry: shared.caches.descriptors.entry(stream),
             rule: ste.broken_rule(&shared.registers),
-            atc: atc.filter(|_| ste.ats()),
-        }
+        })
     }
-}
-
-/// What tags the entries of a device's own cache.
-pub(super) fn atc_tag(substream: Option<u32>) -> u64 {
-    const HAS_SUBSTREAM: u64 = 1 << 32;
-    substream.map_or(0, |substream| u64::from(substream) | HAS_SUBSTREAM)
 }
 
 /// Which descriptor a request uses.
@@ -91,6 +88,52 @@ enum Selected {
 }
 
 impl Requester {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        stream: StreamId,
+        substream: Option<u32>,
+        stages: Stages,
+        guest: Option<Guest>,
+    ) -> Self {
+        Self {
+            shared: shared.clone(),
+            stream,
+            substream,
+            stages,
+            guest,
+            recent: Recent::default(),
+        }
+    }
+
+    /// The second stage of a device that may have translations of its own.
+    pub(super) fn second_of_own_cache(&self) -> Option<&Arc<SmmuStage2>> {
+        match &self.stages {
+            Stages::Nested(nested) if nested.ste.ats() => Some(&nested.second),
+            _ => None,
+        }
+    }
+
+    /// What is cached, where it permits what is wanted. The rest is for [`find`](Self::find).
+    #[inline]
+    fn cached(&self, iova: Iova, wanted: Access) -> Option<Translated> {
+        let caches = &self.shared.caches;
+        let found = match &self.stages {
+            Stages::Stage1 { domain, .. } => caches.lookup(&[domain.tag()], iova),
+            Stages::Stage2 { domain, .. } if self.substream.is_none() => {
+                caches.lookup(&[domain.stage2_tag()], iova)
+            }
+            Stages::Nested(nested) => {
+                let (asid, top_bytes) = self.recent.get(caches.descriptors.invalidations()?)?;
+                let vmid = nested.second.vmid();
+                let tags = [Tag::Asid { vmid, asid }, Tag::Global { vmid }];
+                caches.lookup(&tags, top_bytes.canonical(iova))
+            }
+            _ => None,
+        };
+        let translated = found?.translated;
+        translated.access.contains(wanted).then_some(translated)
+    }
+
     fn find(&self, iova: Iova, wanted: Access) -> Result<Found, Wrong> {
         match &self.stages {
             Stages::Abort => Err(Wrong::silent(&"the guest's entry aborts all requests")),
@@ -172,9 +215,7 @@ impl Requester {
         iova: Iova,
         wanted: Access,
     ) -> Result<Found, Wrong> {
-        let tag = Tag::Stage2 {
-            vmid: domain.vmid(),
-        };
+        let tag = domain.stage2_tag();
         let walk = || {
             let walked = domain.table.domain.table().walker().walk(iova, wanted);
             let ipa = swiommu_addr::Gpa::new(iova.get());
@@ -204,11 +245,13 @@ impl Requester {
             memory: &self.shared.memory,
             unit: &self.shared.registers,
         };
+        let invalidations = self.shared.caches.descriptors.invalidations();
         let parsed = self.descriptor(nested, substream, &structures)?;
-        let context = parsed
-            .as_ref()
-            .as_ref()
-            .map_err(|rule| Wrong::new(EventId::BadCd, rule))?;
+        let context = parsed.as_ref().as_ref();
+        let context = context.map_err(|rule| Wrong::new(EventId::BadCd, rule))?;
+        if let Some(invalidations) = invalidations {
+            self.recent.set(invalidations, context);
+        }
         self.find_in_context(nested, context, &structures.stage2, iova, wanted)
             .map_err(|wrong| wrong.in_context(context).in_entry(&nested.ste))
     }
@@ -257,11 +300,11 @@ impl Requester {
         structures: &GuestStructures<'_>,
     ) -> Result<Arc<Parsed>, Wrong> {
         let descriptors = &self.shared.caches.descriptors;
-        if let Some(cached) = descriptors.lookup(self.stream, substream) {
+        if let Some(cached) = descriptors.lookup(nested.entry, substream) {
             return Ok(cached);
         }
         descriptors
-            .fetch(self.stream, substream, &nested.ste, structures)
+            .fetch(nested.entry, substream, &nested.ste, structures)
             .map_err(|none| Wrong::descriptor(&none).in_entry(&nested.ste))
     }
 
@@ -317,53 +360,6 @@ impl Requester {
         self.cached_or(&[own, global], address, wanted, walk)
     }
 
-    /// The walk that would be, or why there is none.
-    fn traced(&self, iova: Iova) -> Result<Trace, Wrong> {
-        match &self.stages {
-            Stages::Stage1 { domain, .. } => {
-                let walker = domain.table.domain.table().walker();
-                Ok(trace_host(&walker, Stage::First, iova))
-            }
-            Stages::Stage2 { domain, .. } if self.substream.is_none() => {
-                let walker = domain.table.domain.table().walker();
-                Ok(trace_host(&walker, Stage::Second, iova))
-            }
-            Stages::Nested(nested) => self.trace_nested(nested, iova),
-            // There is no walk, whatever the access.
-            _ => {
-                let found = self.find(iova, Access::USER_READ)?;
-                Ok(Trace::without_walk(Ok(found.translated)))
-            }
-        }
-    }
-
-    fn trace_nested(&self, nested: &Nested, iova: Iova) -> Result<Trace, Wrong> {
-        if let Some(rule) = nested.rule {
-            return Err(Wrong::new(EventId::BadSte, &rule));
-        }
-        let walker = nested.second.table.domain.table().walker();
-        let Selected::Descriptor(substream) = self.select(&nested.ste)? else {
-            return Ok(trace_host(&walker, Stage::Second, iova));
-        };
-        let structures = GuestStructures {
-            stage2: self.guest_memory(&walker),
-            memory: &self.shared.memory,
-            unit: &self.shared.registers,
-        };
-        let parsed = Descriptors::new(Retention::Off)
-            .fetch(self.stream, substream, &nested.ste, &structures)
-            .map_err(|none| Wrong::descriptor(&none))?;
-        let context = parsed.as_ref().as_ref();
-        let context = context.map_err(|rule| Wrong::new(EventId::BadCd, rule))?;
-        let trace = context.half_of(iova).and_then(|(half, address)| {
-            stage1::trace(context, half, &walker, &self.shared.memory, address)
-        });
-        trace.ok_or_else(|| {
-            let text = format!("{iova} is not an input address of the descriptor");
-            Wrong::new(EventId::Translation, &text)
-        })
-    }
-
     /// Tells whoever has to know, and what becomes of the request.
     fn refuse(&self, wrong: Wrong, iova: Iova, wanted: Access) -> Fault {
         let (stream, substream) = (self.stream, self.substream);
@@ -402,35 +398,22 @@ impl Requester {
         Fault::abort(reason)
     }
 
-    fn atc(&self) -> Option<&Tlb> {
-        match &self.stages {
-            Stages::Nested(nested) => nested.atc.as_deref(),
-            _ => None,
-        }
+    /// Looks for what is not cached. Apart, so that a hit costs little.
+    #[cold]
+    #[inline(never)]
+    fn miss(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+        let found = self.find(iova, wanted);
+        let found = found.map_err(|wrong| self.refuse(wrong, iova, wanted))?;
+        Ok(found.translated)
     }
 }
 
 impl Translate for Requester {
-    #[inline]
     fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        let find = || {
-            let found = self.find(iova, wanted);
-            found.map_err(|wrong| self.refuse(wrong, iova, wanted))
-        };
-        let Some(atc) = self.atc() else {
-            return Ok(find()?.translated);
-        };
-        let tag = atc_tag(self.substream);
-        if let Some(hit) = atc.lookup(tag, iova)
-            && hit.translated.access.contains(wanted)
-        {
-            return Ok(hit.translated);
+        match self.cached(iova, wanted) {
+            Some(translated) => Ok(translated),
+            None => self.miss(iova, wanted),
         }
-        // The device asks the unit, and where that has no answer, it makes the request untranslated, so that the fault is told.
-        let walk = atc.begin_walk();
-        let translated = find()?.translated;
-        walk.insert(tag, iova, &translated, Marks::NONE);
-        Ok(translated)
     }
 
     fn trace(&self, iova: Iova) -> Trace {
@@ -445,13 +428,9 @@ impl Translate for Requester {
             Stages::Stage1 { .. } => Stages::NoDescriptor,
             other => other.clone(),
         };
-        Some(Arc::new(Self {
-            shared: self.shared.clone(),
-            stream: self.stream,
-            substream: Some(pasid.0),
-            stages,
-            guest: self.guest.clone(),
-        }))
+        let (substream, guest) = (Some(pasid.0), self.guest.clone());
+        let requester = Self::new(&self.shared, self.stream, substream, stages, guest);
+        Some(Arc::new(requester))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The context descriptor (5.4): where and how first stages are walked.
 
-use swiommu_addr::{Iova, Pa};
+use swiommu_addr::Pa;
 use swiommu_pgtable::HardwareUpdate;
 
-use super::{AddressSize, Granule, IdRegisters};
+use super::{AddressSize, Context, Granule, Half, IdRegisters, TopBytes};
 use crate::field::Field;
 
 /// A context descriptor.
@@ -102,48 +102,6 @@ pub enum CdRule {
     Ttb(u8),
 }
 
-/// One half of the input addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Half {
-    /// Where the root is. Bits that a root of this size does not have are 0.
-    pub root: u64,
-    /// Bits of an input address.
-    pub input_bits: u8,
-    /// The granule.
-    pub granule: Granule,
-    /// Whether table descriptors forbid nothing (HAD).
-    pub hierarchy_ignored: bool,
-    /// Whether bits 63:56 of addresses are ignored (TBI).
-    pub top_byte_ignored: bool,
-}
-
-/// What a legal descriptor says.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a field of the descriptor"
-)]
-pub struct Context {
-    /// What tags cached translations that are not global.
-    pub asid: u16,
-    /// The lower and the upper half, where they are enabled.
-    pub halves: [Option<Half>; 2],
-    /// How wide output addresses are.
-    pub output: AddressSize,
-    /// What walks mark.
-    pub updates: HardwareUpdate,
-    /// A clear AF is no fault.
-    pub access_flag_ignored: bool,
-    /// What can be written is never executed.
-    pub write_execute_never: bool,
-    /// What users may access, privileged requesters do not read or write.
-    pub privileged_access_never: bool,
-    /// Faults stall (S).
-    pub stalls: bool,
-    /// Faults that do not stall are recorded (R).
-    pub records: bool,
-}
-
 impl Cd {
     /// That of a first stage of our own.
     pub fn stage1(stage: &Stage1) -> Self {
@@ -204,6 +162,7 @@ impl Cd {
             #[expect(clippy::cast_possible_truncation, reason = "a field of 16 bits")]
             asid: asid as u16,
             halves: [None; 2],
+            top_bytes: TopBytes([TBI0.is_set(word), TBI1.is_set(word)]),
             output: AddressSize::capped(IPS.of(word), unit.output()),
             updates: self.updates(unit)?,
             access_flag_ignored: AFFD.is_set(word),
@@ -241,12 +200,12 @@ impl Cd {
 
     fn half(&self, half: u8, context: &Context, unit: &IdRegisters) -> Result<Half, CdRule> {
         let word = self.0[0];
-        let (txsz, granule, top_byte, table) = if half == 0 {
+        let (txsz, granule, table) = if half == 0 {
             let granule = Granule::from_lower_code(TG0.of(word));
-            (T0SZ.of(word), granule, TBI0.is_set(word), self.0[1])
+            (T0SZ.of(word), granule, self.0[1])
         } else {
             let granule = Granule::from_upper_code(TG1.of(word));
-            (T1SZ.of(word), granule, TBI1.is_set(word), self.0[2])
+            (T1SZ.of(word), granule, self.0[2])
         };
         if !TXSZ.contains(&txsz) {
             return Err(CdRule::TxSz(half));
@@ -264,7 +223,6 @@ impl Cd {
             input_bits,
             granule,
             hierarchy_ignored: unit.hierarchy_can_be_ignored() && HAD.is_set(table),
-            top_byte_ignored: top_byte,
         })
     }
 }
@@ -274,26 +232,6 @@ fn root_len(granule: Granule, input_bits: u8) -> u64 {
     let index_bits = granule.log2() - 3;
     let below = (input_bits - granule.log2() - 1) / index_bits * index_bits;
     8 << (input_bits - granule.log2() - below)
-}
-
-impl Context {
-    /// The half that an address belongs to, and the address as it is walked and cached. `None` where neither half has it, or the one
-    /// that would is disabled.
-    pub fn half_of(&self, iova: Iova) -> Option<(&Half, Iova)> {
-        let upper = iova.get() >> 55 & 1;
-        let half = self.halves[usize::from(upper == 1)].as_ref()?;
-        let mut address = iova.get();
-        if half.top_byte_ignored {
-            let top = 0xff << 56;
-            address = if upper == 1 {
-                address | top
-            } else {
-                address & !top
-            };
-        }
-        let above = (address ^ 0_u64.wrapping_sub(upper)) >> half.input_bits;
-        (above == 0).then_some((half, Iova::new(address)))
-    }
 }
 
 #[cfg(test)]

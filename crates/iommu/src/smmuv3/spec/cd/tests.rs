@@ -1,3 +1,5 @@
+use swiommu_addr::Iova;
+
 use super::*;
 use crate::smmuv3::{SmmuFeatures, SmmuSettings};
 
@@ -47,7 +49,6 @@ fn descriptors_are_as_linux_writes_them() {
         input_bits: 48,
         granule: Granule::K4,
         hierarchy_ignored: false,
-        top_byte_ignored: false,
     };
     assert_eq!(context.halves, [Some(half), None]);
     let dirty = dirty.context(&full(), false).unwrap();
