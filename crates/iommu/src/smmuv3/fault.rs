@@ -1,20 +1,23 @@
 //! Which event a fault of a walk is.
 
+use std::fmt;
+
 use swiommu_addr::{Address, Gpa};
 use swiommu_pgtable::{Access, EntryAction, Malformed, Refusal, WalkFault};
 
 use super::descriptors::NoDescriptor;
-use super::spec::{Class, Context, EventId, FaultStage, Ste};
+use super::spec::{Class, Context, Event, EventId, FaultStage, Ste, Transaction};
 use crate::two_stage::{GuestFault, GuestWalkFault, HostFault};
 
 /// What is wrong with a request, as the event that tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Wrong {
-    pub(super) id: EventId,
+    /// `None` when nothing is: the request is aborted because it is to be.
+    pub(super) id: Option<EventId>,
     pub(super) stage: FaultStage,
     pub(super) class: Class,
-    /// Where, for the log.
-    pub(super) text: String,
+    /// The event and where it happened, for the log and for the device.
+    pub(super) reason: String,
     pub(super) handling: Handling,
 }
 
@@ -41,27 +44,51 @@ impl Handling {
 
 impl Wrong {
     /// What is wrong with the configuration, or with the address before any walk.
-    pub(super) fn new(id: EventId, text: &impl ToString) -> Self {
+    pub(super) fn new(id: EventId, text: &impl fmt::Display) -> Self {
+        Self::at(id, FaultStage::One, Class::Input, text)
+    }
+
+    /// Nothing is, and nobody is told.
+    pub(super) fn nothing(text: &impl fmt::Display) -> Self {
         Self {
-            id,
+            id: None,
             stage: FaultStage::One,
             class: Class::Input,
-            text: text.to_string(),
+            reason: text.to_string(),
+            handling: Handling::Silent,
+        }
+    }
+
+    fn at(id: EventId, stage: FaultStage, class: Class, text: &impl fmt::Display) -> Self {
+        Self {
+            id: Some(id),
+            stage,
+            class,
+            reason: format!("{id}: {text}"),
             handling: Handling::Record,
         }
     }
 
-    /// Nothing is: it is aborted because it is to be.
-    pub(super) fn silent(text: &impl ToString) -> Self {
-        Self {
-            handling: Handling::Silent,
-            ..Self::new(EventId::BadSte, text)
-        }
+    fn is_translation_fault(&self) -> bool {
+        self.id.is_some_and(EventId::is_translation_fault)
+    }
+
+    /// The event, if it is one that Linux hands on to the guest: what its own structures are to blame for.
+    pub(super) fn event(&self, transaction: Transaction) -> Option<Event> {
+        let id = self.id.filter(|id| id.is_for_guests());
+        let id = id.filter(|_| self.stage == FaultStage::One)?;
+        Some(Event {
+            id,
+            transaction,
+            stage: self.stage,
+            class: self.class,
+            stall: None,
+        })
     }
 
     /// A fault of stage 1 is handled as the context descriptor says.
     pub(super) fn in_context(mut self, context: &Context) -> Self {
-        if self.id.is_translation_fault() && self.stage == FaultStage::One {
+        if self.is_translation_fault() && self.stage == FaultStage::One {
             self.handling = Handling::of(context.stalls, context.records);
         }
         self
@@ -69,7 +96,7 @@ impl Wrong {
 
     /// A fault of stage 2 is handled as the stream table entry says.
     pub(super) fn in_entry(mut self, ste: &Ste) -> Self {
-        if self.id.is_translation_fault() && self.stage != FaultStage::One {
+        if self.is_translation_fault() && self.stage != FaultStage::One {
             self.handling = Handling::of(ste.stage2_stalls(), ste.stage2_records());
         }
         self
@@ -77,13 +104,8 @@ impl Wrong {
 
     /// A fault of stage 2, on the way of an access to `ipa`.
     pub(super) fn stage2(class: Class, ipa: Gpa, fault: &HostFault) -> Self {
-        Self {
-            id: event_of(fault),
-            stage: FaultStage::Two { ipa },
-            class,
-            text: format!("stage 2, {ipa}: {fault}"),
-            handling: Handling::Record,
-        }
+        let text = format!("stage 2, {ipa}: {fault}");
+        Self::at(event_of(fault), FaultStage::Two { ipa }, class, &text)
     }
 
     /// A fault of a walk of a guest's tables.

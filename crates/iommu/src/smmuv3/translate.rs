@@ -13,9 +13,7 @@ use super::caches::{Found, Leaf, Tag, is_to_be_marked};
 use super::descriptors::{EntryId, GuestStructures, Parsed};
 use super::fault::{Handling, Wrong, event_of};
 use super::recent::Recent;
-use super::spec::{
-    Class, Context, DefaultSubstream, Event, EventId, FaultStage, Ste, SteRule, Transaction,
-};
+use super::spec::{Class, Context, DefaultSubstream, EventId, Ste, SteRule, Transaction};
 use super::unit::Shared;
 use super::{SmmuStage1, SmmuStage2, SmmuViommu, StreamId, stage1};
 use crate::two_stage::{GuestMemory, HostWalker};
@@ -136,7 +134,7 @@ impl Requester {
 
     fn find(&self, iova: Iova, wanted: Access) -> Result<Found, Wrong> {
         match &self.stages {
-            Stages::Abort => Err(Wrong::silent(&"the guest's entry aborts all requests")),
+            Stages::Abort => Err(Wrong::nothing(&"the guest's entry aborts all requests")),
             Stages::NoDescriptor => Err(Wrong::new(
                 EventId::BadCd,
                 &"nothing is attached to the PASID",
@@ -360,42 +358,26 @@ impl Requester {
         self.cached_or(&[own, global], address, wanted, walk)
     }
 
-    /// Tells whoever has to know, and what becomes of the request.
+    /// Tells whoever has to know. Returns what becomes of the request.
     fn refuse(&self, wrong: Wrong, iova: Iova, wanted: Access) -> Fault {
         let (stream, substream) = (self.stream, self.substream);
-        let Wrong {
-            id,
-            stage,
-            class,
-            text,
-            handling,
-        } = wrong;
-        tracing::debug!(%stream, substream, %iova, code = id.code(), "DMA fault: {text}");
-        let reason = format!("{id}: {text}");
-        if handling == Handling::Stall {
-            return Fault::requestable(reason);
+        tracing::debug!(%stream, substream, %iova, "DMA fault: {}", wrong.reason);
+        match wrong.handling {
+            Handling::Stall => return Fault::requestable(wrong.reason),
+            Handling::Record => {
+                let transaction = Transaction {
+                    stream: stream.0,
+                    substream,
+                    address: iova,
+                    access: wanted,
+                };
+                if let (Some(event), Some(guest)) = (wrong.event(transaction), &self.guest) {
+                    guest.viommu.report(guest.id, event);
+                }
+            }
+            Handling::Silent => {}
         }
-        let for_guest = id.is_for_guests() && stage == FaultStage::One;
-        if let Some(guest) = &self.guest
-            && for_guest
-            && handling == Handling::Record
-        {
-            let transaction = Transaction {
-                stream: stream.0,
-                substream,
-                address: iova,
-                access: wanted,
-            };
-            let event = Event {
-                id,
-                transaction,
-                stage,
-                class,
-                stall: None,
-            };
-            guest.viommu.report(guest.id, event);
-        }
-        Fault::abort(reason)
+        Fault::abort(wrong.reason)
     }
 
     /// Looks for what is not cached. Apart, so that a hit costs little.
@@ -418,9 +400,7 @@ impl Translate for Requester {
 
     fn trace(&self, iova: Iova) -> Trace {
         let traced = self.traced(iova);
-        traced.unwrap_or_else(|wrong| {
-            Trace::without_walk(Err(format!("{}: {}", wrong.id, wrong.text)))
-        })
+        traced.unwrap_or_else(|wrong| Trace::without_walk(Err(wrong.reason)))
     }
 
     fn of_pasid(self: Arc<Self>, pasid: Pasid) -> Option<Arc<dyn Translate>> {
