@@ -4,7 +4,7 @@ use swiommu_addr::{Iova, IovaRange, Pa, PaRange, PageSize, PageSizes};
 use swiommu_pgtable::fmt::{AddressForm, Amdv1, ArmS1, Riscv, VtdSs, X86_64};
 use swiommu_pgtable::{Format, HardwareUpdate, PageTable, Prot};
 
-use super::pool::Pool;
+use super::pool::{Pool, PoolTables};
 use super::table::{PAGE, Table};
 
 /// A format in the configuration that is measured.
@@ -49,19 +49,42 @@ impl Configured for Riscv {
 
 const SIZES: PageSizes = PageSizes::NONE.with(PageSize::SIZE_4K);
 
-pub(crate) struct Ours<F: Format>(pub(crate) PageTable<F, &'static Pool>);
+pub(crate) struct Ours<F: Format>(pub(crate) PageTable<F, PoolTables>);
 
 impl<F: Format> Ours<F> {
     pub(crate) fn with_format(format: F, pool: &'static Pool) -> Self {
-        let table = PageTable::new(format, pool);
+        let table = PageTable::new(format, PoolTables::new(pool));
         Self(table.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    // Inlined for the length, which callers of an operation on one page know.
+    #[expect(clippy::inline_always, reason = "see above")]
+    #[inline(always)]
+    fn map_bytes(&self, iova: u64, pa: u64, bytes: u64) {
+        let Some(run) = PaRange::from_len(Pa::new(pa), bytes) else {
+            panic!("{bytes:#x} bytes at {pa:#x}");
+        };
+        let mapped = self.0.map(Iova::new(iova), run, Prot::RW, SIZES);
+        assert!(mapped.is_ok_and(|mapped| mapped.replaced().is_none()));
+    }
+
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn unmap_bytes(&self, iova: u64, bytes: u64) {
+        match self.0.unmap(range(iova, bytes)) {
+            Ok(unmapped) => unmapped.flushed().free(self.0.memory()),
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
 /// The range, which exists.
 #[inline]
 pub(crate) fn range(iova: u64, bytes: u64) -> IovaRange {
-    IovaRange::from_len(Iova::new(iova), bytes).unwrap_or(IovaRange::full())
+    match IovaRange::from_len(Iova::new(iova), bytes) {
+        Some(range) => range,
+        None => panic!("{bytes:#x} bytes at {iova:#x}"),
+    }
 }
 
 impl<F: Configured> Table for Ours<F> {
@@ -71,17 +94,12 @@ impl<F: Configured> Table for Ours<F> {
 
     #[inline]
     fn map(&mut self, iova: u64, pa: u64, bytes: u64) {
-        let run = PaRange::from_len(Pa::new(pa), bytes).unwrap_or(PaRange::full());
-        let mapped = self.0.map(Iova::new(iova), run, Prot::RW, SIZES);
-        assert!(mapped.is_ok_and(|mapped| mapped.replaced().is_none()));
+        self.map_bytes(iova, pa, bytes);
     }
 
     #[inline]
     fn unmap(&mut self, iova: u64, bytes: u64) {
-        match self.0.unmap(range(iova, bytes)) {
-            Ok(unmapped) => unmapped.flushed().free(self.0.memory()),
-            Err(error) => panic!("{error}"),
-        }
+        self.unmap_bytes(iova, bytes);
     }
 
     #[inline]
@@ -91,12 +109,12 @@ impl<F: Configured> Table for Ours<F> {
 
     #[inline]
     fn map_page(&mut self, iova: u64, pa: u64) {
-        self.map(iova, pa, PAGE);
+        self.map_bytes(iova, pa, PAGE);
     }
 
     #[inline]
     fn unmap_page(&mut self, iova: u64) {
-        self.unmap(iova, PAGE);
+        self.unmap_bytes(iova, PAGE);
     }
 
     #[inline]

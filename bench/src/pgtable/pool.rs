@@ -63,18 +63,36 @@ impl Pool {
     }
 }
 
-impl TableMemory for Pool {
+/// The pool as our tables see it: with its bounds at hand, not behind a pointer that every step of a walk would have to follow.
+#[derive(Clone, Copy)]
+pub(crate) struct PoolTables {
+    first: usize,
+    reach: usize,
+    pool: &'static Pool,
+}
+
+impl PoolTables {
+    pub(crate) fn new(pool: &'static Pool) -> Self {
+        Self {
+            first: pool.first,
+            reach: pool.reach,
+            pool,
+        }
+    }
+}
+
+impl TableMemory for PoolTables {
     #[inline]
     fn alloc(&self, size: PageSize) -> Result<Pa, OutOfMemory> {
         if size.bytes() != TABLE {
             return Err(OutOfMemory);
         }
-        self.take().map(Pa::new).ok_or(OutOfMemory)
+        self.pool.take().map(Pa::new).ok_or(OutOfMemory)
     }
 
     #[inline]
     fn free(&self, table: Pa, _: PageSize) {
-        self.put(table.get());
+        self.pool.put(table.get());
     }
 
     #[inline]

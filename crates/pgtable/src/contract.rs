@@ -80,6 +80,22 @@ pub trait Format: Copy + Debug + Send + Sync + 'static {
         }
     }
 
+    /// The table that the entry points to, if it is an ordinary table entry for `level` and limits nothing, as all are that
+    /// this crate makes. `None` says nothing.
+    fn open_table(&self, entry: u64, level: u8) -> Option<Pa> {
+        self.next_table(entry, level)
+            .filter(|_| self.limit(entry) == Prot::RW)
+    }
+
+    /// The leaf of the lowest level that the entry is, if it is an ordinary one of the granule's size. `None` says nothing;
+    /// this is the other short cut past [`decode`](Self::decode).
+    fn page(&self, entry: u64) -> Option<Leaf> {
+        match self.decode(entry, 0) {
+            Entry::Leaf(leaf) if leaf.size == Self::GRANULE => Some(leaf),
+            _ => None,
+        }
+    }
+
     /// What a table entry allows at most to everything below it.
     fn limit(&self, entry: u64) -> Prot {
         let _ = entry;

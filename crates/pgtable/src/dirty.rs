@@ -85,7 +85,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             } = self.find(iova, input)?;
             if node
                 .slots
-                .replace(index, entry, self.format().dirtied(entry))
+                .replace(index, entry, self.format.dirtied(entry))
                 .is_ok()
             {
                 return Ok(());
@@ -112,7 +112,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             let input = (first & !item_mask::<F>(node.level)) + offset;
             let entry = node.slots.get(index);
             match self.tree().child(entry, node.level) {
-                Child::Leaf(leaf) if self.format().is_dirty(entry) => {
+                Child::Leaf(leaf) if self.format.is_dirty(entry) => {
                     let slots = 1 << (u32::from(leaf.size.log2()) - item_log2::<F>(node.level));
                     let leaf_first = input & !leaf.size.mask();
                     let leaf_span = Span {
@@ -154,11 +154,8 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     fn clean(&self, node: Node<'_>, first: usize, slots: usize) {
         for index in first..first + slots {
             let mut entry = node.slots.get(index);
-            while self.format().is_dirty(entry) {
-                match node
-                    .slots
-                    .replace(index, entry, self.format().cleaned(entry))
-                {
+            while self.format.is_dirty(entry) {
+                match node.slots.replace(index, entry, self.format.cleaned(entry)) {
                     Ok(()) => break,
                     Err(now) => entry = now,
                 }

@@ -34,7 +34,7 @@ impl<'a, 'r, F: Format, M: TableMemory> Fill<'a, 'r, F, M> {
             attributes,
             reserve,
             replaces,
-            replaced: DetachedTables::new(table.format()),
+            replaced: DetachedTables::new(),
         }
     }
 
@@ -118,7 +118,7 @@ impl<'a, 'r, F: Format, M: TableMemory> Fill<'a, 'r, F, M> {
         let bytes = self.layout.piece(size, last).bytes();
         for slot in &node.slots.0[node.slots_of::<F>(self.layout.input(), bytes)] {
             if let Some(child) = self.table.tree().next_node(read(slot), node.level) {
-                self.replaced.push(child);
+                self.replaced.push(self.table.format(), child);
             }
         }
     }

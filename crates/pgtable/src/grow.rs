@@ -24,7 +24,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
 
     #[cold]
     fn grow_from(&self, mut root: Root, last: u64) -> Result<Root, Error> {
-        let levels = levels_for(&self.format(), last).unwrap_or(root.levels);
+        let levels = levels_for(&self.format, last).unwrap_or(root.levels);
         while root.levels < levels {
             let mut reserve = Reserve::new(self.tree(), usize::from(levels - root.levels))?;
             let mut added = Vec::new();
@@ -32,7 +32,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             while new.levels < levels {
                 let node = reserve.take(new.levels)?;
                 node.slots.clear_all();
-                let down = self.format().table(new.levels) | self.format().address(new.table);
+                let down = self.format.table(new.levels) | self.format.address(new.table);
                 node.slots.publish(0, down);
                 added.push(node);
                 new = Root {

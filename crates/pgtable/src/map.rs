@@ -23,10 +23,10 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         prot: Prot,
         sizes: PageSizes,
     ) -> Result<Mapped<F>, Error> {
-        if self.map_one_leaf(iova, run, prot, sizes) {
+        if self.map_page(iova, run, prot, sizes) {
             return Ok(Mapped::new(None));
         }
-        self.map_runs(iova, &[run], prot, sizes)
+        self.map_run(iova, run, prot, sizes)
     }
 
     /// Maps `iova` and what follows to several ranges of physical memory, one after the other; each begins a new leaf.
@@ -49,7 +49,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         let range = self.check(iova, runs, sizes)?;
         let span = self.span(range)?;
         let attributes = self
-            .format()
+            .format
             .attributes(prot)
             .ok_or(Error::Inexpressible { prot })?;
         let root = self.grow(span.last)?;
@@ -75,65 +75,80 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         ))
     }
 
-    /// Does the smallest map: one leaf, in a table that exists. `false` says only that it is not one.
+    /// Does the smallest map: one page, in a table that exists. `false` says only that it is not one.
     #[inline]
-    fn map_one_leaf(&self, iova: Iova, run: PaRange, prot: Prot, sizes: PageSizes) -> bool {
-        let mask = run.len_minus_one();
-        let range = IovaRange::new(iova, Iova::new(iova.get() | mask));
-        let span = range.and_then(|range| self.span(range).ok());
-        let Some(landing) = span.and_then(|span| self.land(span.first)) else {
+    fn map_page(&self, iova: Iova, run: PaRange, prot: Prot, sizes: PageSizes) -> bool {
+        let size = F::GRANULE;
+        if run.len_minus_one() != size.mask() || !self.fits(iova, run, size, sizes) {
             return false;
-        };
-        let Landing {
-            node, index, entry, ..
-        } = landing;
-        let fits = (iova.get() | run.start().get()) & mask == 0
-            && run.last().get() >> self.format().output_bits() == 0
-            && self.format().is_absent(entry);
-        let Some(attributes) = self.format().attributes(prot).filter(|_| fits) else {
-            return false;
-        };
-        let sizes = self.page_sizes().intersection(sizes);
-        let size = F::item_size(node.level);
-        if mask != size.mask() {
-            return self.map_one_long_leaf(landing, run, attributes, sizes);
         }
-        if sizes.contains(size) {
-            let bits = self.format().leaf(size, node.level, attributes);
+        let Some(attributes) = self.format.attributes(prot) else {
+            return false;
+        };
+        let Some(Landing { node, index, entry }) = self.land(iova.get()) else {
+            return false;
+        };
+        let absent = self.format.is_absent(entry);
+        if absent {
+            let bits = self.format.leaf(size, 0, attributes);
             node.slots
-                .publish(index, bits | self.format().address(run.start()));
+                .publish(index, bits | self.format.address(run.start()));
         }
-        sizes.contains(size)
+        absent
     }
 
-    /// The same for a leaf that takes several entries. The addresses are aligned to the length of the run.
-    fn map_one_long_leaf(
+    /// Whether a leaf of this size is offered and allowed, aligned, within the widths, and at plain IOVAs.
+    #[inline]
+    fn fits(&self, iova: Iova, run: PaRange, size: PageSize, sizes: PageSizes) -> bool {
+        self.page_sizes().intersection(sizes).contains(size)
+            && (iova.get() | run.start().get()) & size.mask() == 0
+            && run.last().get() <= self.last_output
+            && IovaRange::new(iova, Iova::new(iova.get() | size.mask()))
+                .is_some_and(|range| self.is_plain(range))
+    }
+
+    #[inline(never)]
+    fn map_run(
         &self,
-        Landing { node, index, .. }: Landing<'_>,
+        iova: Iova,
         run: PaRange,
-        attributes: u64,
+        prot: Prot,
         sizes: PageSizes,
-    ) -> bool {
+    ) -> Result<Mapped<F>, Error> {
+        if self.map_long_page(iova, run, prot, sizes) {
+            return Ok(Mapped::new(None));
+        }
+        self.map_runs(iova, &[run], prot, sizes)
+    }
+
+    /// The same as [`map_page`](Self::map_page) for a leaf of the lowest level that takes several entries.
+    fn map_long_page(&self, iova: Iova, run: PaRange, prot: Prot, sizes: PageSizes) -> bool {
         let Some(size) = run.len().and_then(PageSize::from_bytes) else {
             return false;
         };
-        let item = item_log2::<F>(node.level);
-        if !sizes.contains(size) || leaf_level::<F>(size) != node.level {
+        if leaf_level::<F>(size) != 0 || !self.fits(iova, run, size, sizes) {
             return false;
         }
+        let Some(attributes) = self.format.attributes(prot) else {
+            return false;
+        };
+        let Some(Landing { node, index, .. }) = self.land(iova.get()) else {
+            return false;
+        };
+        let item = item_log2::<F>(0);
         let end = index + (1 << (u32::from(size.log2()) - item));
         let Some(slots) = node.slots.0.get(index..end) else {
             return false;
         };
-        if position(slots, |entry| !self.format().is_absent(entry)).is_some() {
+        if position(slots, |entry| !self.format.is_absent(entry)).is_some() {
             return false;
         }
         let step = match F::SLOTS {
             LeafSlots::Identical => 0,
             LeafSlots::OwnAddress => 1 << item,
         };
-        let bits = self.format().leaf(size, node.level, attributes);
-        let entry = move |pa| bits | self.format().address(Pa::new(pa));
+        let bits = self.format.leaf(size, 0, attributes);
+        let entry = move |pa| bits | self.format.address(Pa::new(pa));
         write_series(slots, run.start().get(), step, entry);
         true
     }
@@ -142,10 +157,10 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     #[inline]
     fn check(&self, iova: Iova, runs: &[PaRange], sizes: PageSizes) -> Result<IovaRange, Error> {
         let leaf = sizes.smallest().ok_or(Error::NoLeafSize)?;
-        let bits = self.format().output_bits();
         let mut len = Some(0_u64);
         for &run in runs {
-            if run.last().get() >> bits != 0 {
+            if run.last().get() > self.last_output {
+                let bits = self.format.output_bits();
                 return Err(Error::OutputOutOfRange { range: run, bits });
             }
             if !run.is_aligned(leaf) {

@@ -1,19 +1,18 @@
-//! The short cut of operations on one address: down by ordinary table entries, to the first entry that is something else.
+//! The short cut of operations on one address: down by ordinary table entries, to an entry of the lowest level.
 //!
 //! Nearly every walk of a real table is of this kind. The compiler gets one walk per number of levels to unroll, in which
 //! all shifts are constants; whatever does not fit ends the short cut, and the general code looks again from the root.
 
 use crate::table::Root;
 use crate::tree::Node;
-use crate::{Format, PageTable, Prot, TableMemory};
+use crate::{Format, PageTable, TableMemory};
 
-/// The first entry of a walk that is no ordinary table entry.
+/// The entry of the lowest level that a walk came to, and nothing above it limits it.
 pub(crate) struct Landing<'a> {
+    /// A table of level 0.
     pub(crate) node: Node<'a>,
     pub(crate) index: usize,
     pub(crate) entry: u64,
-    /// What the entries above allow.
-    pub(crate) limit: Prot,
 }
 
 impl<F: Format, M: TableMemory> PageTable<F, M> {
@@ -25,7 +24,8 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     #[inline(always)]
     pub(crate) fn land(&self, input: u64) -> Option<Landing<'_>> {
         let root = self.root();
-        match root.levels {
+        // As wide as the word that it comes from, so that nothing is converted.
+        match u64::from(root.levels) {
             3 => self.land_in::<3>(root, input),
             4 => self.land_in::<4>(root, input),
             5 => self.land_in::<5>(root, input),
@@ -41,21 +41,12 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             ..root
         })?;
         let mut index = node.root_index::<F>(input)?;
-        let mut limit = Prot::RW;
-        for level in (0..LEVELS).rev() {
-            let entry = node.slots.get(index);
-            let Some(below) = self.tree().next_node(entry, level) else {
-                return Some(Landing {
-                    node,
-                    index,
-                    entry,
-                    limit,
-                });
-            };
-            limit = self.format().limit(entry).limited_by(limit);
-            node = below;
+        for level in (1..LEVELS).rev() {
+            let table = self.format.open_table(node.slots.get(index), level)?;
+            node = self.tree().node(table, level - 1)?;
             index = node.index::<F>(input);
         }
-        None
+        let entry = node.slots.get(index);
+        Some(Landing { node, index, entry })
     }
 }

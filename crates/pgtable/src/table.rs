@@ -16,7 +16,7 @@ use crate::{Error, Format, OutOfMemory, TableMemory, UpperBits};
 /// See the [crate documentation](crate) for what may run at the same time as what. Dropping it gives all its tables back
 /// to the memory: nobody may be walking it then.
 pub struct PageTable<F: Format, M: TableMemory> {
-    format: F,
+    pub(crate) format: F,
     memory: M,
     /// The address of the root, with the number of levels in the bits below its alignment.
     root: AtomicU64,
@@ -24,6 +24,10 @@ pub struct PageTable<F: Format, M: TableMemory> {
     root_entries: usize,
     sizes: PageSizes,
     aperture: IovaRange,
+    /// The IOVAs of the aperture that a walk resolves as they are: all but the upper half of a sign-extended table.
+    plain: Span,
+    /// The last physical address that a leaf can hold.
+    pub(crate) last_output: u64,
 }
 
 /// Where a walk begins: what goes into the register or structure that names a page table to the hardware.
@@ -53,9 +57,10 @@ impl Root {
     }
 
     fn unpack(word: u64) -> Self {
+        let levels = word & Self::LEVELS_MASK;
         Self {
-            table: Pa::new(word & !Self::LEVELS_MASK),
-            levels: (word & Self::LEVELS_MASK) as u8,
+            table: Pa::new(word - levels),
+            levels: levels as u8,
         }
     }
 }
@@ -76,6 +81,8 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             root_entries: root_entries(&format, levels),
             sizes: offered_sizes(&format),
             aperture: input_range(&format),
+            plain: plain_span(&format, input_range(&format)),
+            last_output: u64::MAX >> (64 - format.output_bits()),
         };
         let node = new.root_node(Root { table, levels }).ok_or(OutOfMemory)?;
         node.slots.clear_all();
@@ -96,6 +103,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             .aperture
             .intersection(aperture)
             .unwrap_or(self.aperture);
+        self.plain = plain_span(&self.format, self.aperture);
         self
     }
 
@@ -140,7 +148,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     #[inline]
     pub(crate) fn tree(&self) -> Tree<'_, F, M> {
         Tree {
-            format: self.format,
+            format: &self.format,
             memory: &self.memory,
         }
     }
@@ -183,6 +191,24 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// The input addresses of a range, when the table can translate all of it.
     #[inline]
     pub(crate) fn span(&self, range: IovaRange) -> Result<Span, Error> {
+        if self.is_plain(range) {
+            return Ok(Span {
+                first: range.start().get(),
+                last: range.last().get(),
+            });
+        }
+        self.span_elsewhere(range)
+    }
+
+    /// Whether a walk resolves the IOVAs as they are.
+    #[inline]
+    pub(crate) fn is_plain(&self, range: IovaRange) -> bool {
+        self.plain.first <= range.start().get() && range.last().get() <= self.plain.last
+    }
+
+    /// The input addresses of a range that is not plain.
+    #[cold]
+    fn span_elsewhere(&self, range: IovaRange) -> Result<Span, Error> {
         let out_of_range = Err(Error::OutOfRange { range });
         if !self.aperture.contains_range(range) {
             return out_of_range;
@@ -205,6 +231,18 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
                 }
             }
         }
+    }
+}
+
+/// The IOVAs of an aperture that are input addresses as they are. There may be none: then `first` is beyond `last`.
+fn plain_span<F: Format>(format: &F, aperture: IovaRange) -> Span {
+    let highest = match format.upper_bits() {
+        UpperBits::Zero => u64::MAX,
+        UpperBits::SignExtended => input_mask(format) >> 1,
+    };
+    Span {
+        first: aperture.start().get(),
+        last: aperture.last().get().min(highest),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{Entry, Format, Leaf, Malformed, TableMemory};
 /// How to read a tree of tables, wherever its root is.
 #[derive(Debug)]
 pub(crate) struct Tree<'a, F, M> {
-    pub(crate) format: F,
+    pub(crate) format: &'a F,
     pub(crate) memory: &'a M,
 }
 
@@ -31,13 +31,13 @@ pub(crate) enum Child<'a> {
     Malformed(Malformed),
 }
 
-impl<F: Copy, M> Clone for Tree<'_, F, M> {
+impl<F, M> Clone for Tree<'_, F, M> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<F: Copy, M> Copy for Tree<'_, F, M> {}
+impl<F, M> Copy for Tree<'_, F, M> {}
 
 impl Node<'_> {
     /// The index of the entry for an input address.

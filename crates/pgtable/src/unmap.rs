@@ -7,7 +7,7 @@ use crate::slots::{clear, clear_present, read};
 use crate::straight::Landing;
 use crate::table::Span;
 use crate::tree::{Child, Node};
-use crate::{DetachedTables, Entry, Error, Format, PageTable, TableMemory, Unmapped};
+use crate::{DetachedTables, Error, Format, PageTable, TableMemory, Unmapped};
 
 /// What an unmap has done so far.
 struct Progress<F> {
@@ -28,45 +28,43 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// [`Error::OutOfRange`], with nothing changed.
     #[inline]
     pub fn unmap(&self, range: IovaRange) -> Result<Unmapped<F>, Error> {
-        let span = self.span(range)?;
-        match self.unmap_one_leaf(span) {
-            Some(bytes) => Ok(Unmapped::new(
-                range,
-                bytes,
-                DetachedTables::new(self.format()),
-            )),
-            None => Ok(self.unmap_span(range, span)),
+        if self.unmap_page(range) {
+            return Ok(Unmapped::page(range, F::GRANULE));
         }
+        self.unmap_any(range)
     }
 
-    /// Does the smallest unmap: one leaf that takes one entry, and is all of the span. `None` says only that it is not one.
+    /// Does the smallest unmap: one ordinary page that is all of the range. `false` says only that it is not one.
     #[inline]
-    fn unmap_one_leaf(&self, span: Span) -> Option<u64> {
-        let Landing {
-            node, index, entry, ..
-        } = self.land(span.first)?;
-        let size = F::item_size(node.level);
-        let fits = span.last - span.first == size.mask() && span.first & size.mask() == 0;
-        match self.format().decode(entry, node.level) {
-            Entry::Leaf(leaf) if fits && leaf.size == size => {
-                node.slots.publish(index, 0);
-                Some(size.bytes())
-            }
-            _ => None,
+    fn unmap_page(&self, range: IovaRange) -> bool {
+        let page = F::GRANULE.mask();
+        let (first, last) = (range.start().get(), range.last().get());
+        if last - first != page || first & page != 0 || !self.is_plain(range) {
+            return false;
         }
+        let Some(Landing { node, index, entry }) = self.land(first) else {
+            return false;
+        };
+        let mapped = self.format.page(entry).is_some();
+        if mapped {
+            node.slots.publish(index, 0);
+        }
+        mapped
     }
 
-    fn unmap_span(&self, range: IovaRange, span: Span) -> Unmapped<F> {
+    #[inline(never)]
+    fn unmap_any(&self, range: IovaRange) -> Result<Unmapped<F>, Error> {
+        let span = self.span(range)?;
         let mut progress = Progress {
             gone: span,
             cleared: 0,
-            tables: DetachedTables::new(self.format()),
+            tables: DetachedTables::new(),
         };
         if let Some((root, span)) = self.within_reach(span) {
             self.clear(self.narrow(root, span), span, &mut progress);
         }
         let range = self.iova_range(progress.gone).unwrap_or(range);
-        Unmapped::new(range, progress.cleared, progress.tables)
+        Ok(Unmapped::new(range, progress.cleared, progress.tables))
     }
 
     /// The lowest table on the way down from `node` in which all of `span` is translated.
@@ -111,7 +109,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
                     };
                     if here.last - here.first == item_mask::<F>(node.level) {
                         clear(slot);
-                        progress.tables.push(child);
+                        progress.tables.push(self.format, child);
                     } else {
                         self.clear(child, here, progress);
                     }

@@ -1,9 +1,10 @@
 //! What a change leaves to be done.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use swiommu_addr::{IovaRange, Pa};
+use swiommu_addr::{IovaRange, Pa, PageSize};
 
 use crate::geometry::table_size;
 use crate::tree::{Node, Tree};
@@ -58,6 +59,11 @@ impl<F> Mapped<F> {
 /// Dropping it keeps their memory out of use for ever, which is safe and a leak.
 #[must_use = "the tables wait to be freed"]
 pub struct DetachedTables<F> {
+    /// `None` is for none. Mostly there are none, and then there is little to hand around.
+    some: Option<Box<Detached<F>>>,
+}
+
+struct Detached<F> {
     format: F,
     /// Each with everything below it.
     roots: Vec<(Pa, u8)>,
@@ -72,6 +78,12 @@ impl<F: Format> Unmapped<F> {
         }
     }
 
+    /// One leaf, and no table.
+    #[inline]
+    pub(crate) fn page(range: IovaRange, size: PageSize) -> Self {
+        Self::new(range, size.bytes(), DetachedTables::new())
+    }
+
     /// Every IOVA whose translation may have gone: what to invalidate. It is the range that was asked for, and at its ends
     /// the rest of leaves that were cut.
     pub fn range(&self) -> IovaRange {
@@ -83,16 +95,12 @@ impl<F: Format> Unmapped<F> {
     /// Tables that were taken out whole are read only now, so this takes time in proportion to them; `memory` is that of
     /// the page table.
     pub fn bytes<M: TableMemory>(&self, memory: &M) -> u64 {
-        let tree = Tree {
-            format: self.tables.format,
-            memory,
+        let Some(tables) = &self.tables.some else {
+            return self.cleared;
         };
-        self.cleared
-            + self
-                .tables
-                .nodes(tree)
-                .map(|node| tree.mapped_bytes(node))
-                .sum::<u64>()
+        let tree = tables.tree(memory);
+        let nodes = tables.nodes(tree);
+        self.cleared + nodes.map(|node| tree.mapped_bytes(node)).sum::<u64>()
     }
 
     /// The invalidation is done: what remains are the tables, which walks in progress may still be in.
@@ -103,25 +111,34 @@ impl<F: Format> Unmapped<F> {
 }
 
 impl<F: Format> DetachedTables<F> {
-    pub(crate) fn new(format: F) -> Self {
-        Self {
-            format,
-            roots: Vec::new(),
-        }
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self { some: None }
     }
 
-    pub(crate) fn push(&mut self, node: Node<'_>) {
-        self.roots.push((node.pa, node.level));
+    pub(crate) fn push(&mut self, format: F, node: Node<'_>) {
+        let nothing = || {
+            Box::new(Detached {
+                format,
+                roots: Vec::new(),
+            })
+        };
+        let tables = self.some.get_or_insert_with(nothing);
+        tables.roots.push((node.pa, node.level));
     }
 
     /// Whether there is nothing to free, and so nothing to wait for.
     pub fn is_empty(&self) -> bool {
-        self.roots.is_empty()
+        self.some.is_none()
     }
 
     /// Adds the tables of another unmap of the same page table, to wait for the readers once.
-    pub fn append(&mut self, mut other: Self) {
-        self.roots.append(&mut other.roots);
+    pub fn append(&mut self, other: Self) {
+        match (&mut self.some, other.some) {
+            (Some(tables), Some(mut other)) => tables.roots.append(&mut other.roots),
+            (_, None) => {}
+            (none, other) => *none = other,
+        }
     }
 
     /// Gives the tables back to `memory`, the one that they came from. Every walk that began before they were taken out must
@@ -129,16 +146,26 @@ impl<F: Format> DetachedTables<F> {
     /// begin at the current one.
     #[inline]
     pub fn free<M: TableMemory>(self, memory: &M) {
-        if self.roots.is_empty() {
-            return;
+        if let Some(tables) = self.some {
+            tables.free(memory);
         }
-        let tree = Tree {
-            format: self.format,
-            memory,
-        };
+    }
+}
+
+impl<F: Format> Detached<F> {
+    #[inline(never)]
+    fn free<M: TableMemory>(&self, memory: &M) {
+        let tree = self.tree(memory);
         for node in self.nodes(tree) {
             tree.free_below(node);
             memory.free(node.pa, table_size::<F>());
+        }
+    }
+
+    fn tree<'a, M>(&'a self, memory: &'a M) -> Tree<'a, F, M> {
+        Tree {
+            format: &self.format,
+            memory,
         }
     }
 
@@ -168,8 +195,7 @@ impl<F> fmt::Debug for Mapped<F> {
 
 impl<F> fmt::Debug for DetachedTables<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DetachedTables")
-            .field("roots", &self.roots)
-            .finish_non_exhaustive()
+        let roots = self.some.iter().flat_map(|tables| &tables.roots);
+        f.debug_set().entries(roots).finish()
     }
 }

@@ -60,14 +60,19 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     #[inline]
     pub fn translate(&self, iova: Iova) -> Result<Translation, Error> {
         let one = IovaRange::new(iova, iova).unwrap_or(IovaRange::full());
-        let Span { first: input, .. } = self.span(one)?;
-        if let Some(landing) = self.land(input)
-            && let Entry::Leaf(leaf) = self.format().decode(landing.entry, landing.node.level)
+        if self.is_plain(one)
+            && let Some(landing) = self.land(iova.get())
+            && let Some(leaf) = self.format.page(landing.entry)
         {
-            let prot = leaf.prot.limited_by(landing.limit);
-            return Ok(self.translation(input, Leaf { prot, ..leaf }));
+            return Ok(self.translation(iova.get(), leaf));
         }
-        self.find(iova, input)
+        self.translate_any(one)
+    }
+
+    #[cold]
+    fn translate_any(&self, one: IovaRange) -> Result<Translation, Error> {
+        let Span { first: input, .. } = self.span(one)?;
+        self.find(one.start(), input)
             .map(|found| self.translation(input, found.leaf))
     }
 
@@ -87,7 +92,8 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         })
     }
 
-    fn translation(&self, input: u64, leaf: Leaf) -> Translation {
+    #[inline]
+    pub(crate) fn translation(&self, input: u64, leaf: Leaf) -> Translation {
         let Leaf {
             pa,
             size,
@@ -104,7 +110,6 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     }
 
     /// The slot of the leaf that translates `iova`, which is `input` to the walk.
-    #[cold]
     pub(crate) fn find(&self, iova: Iova, input: u64) -> Result<Found<'_>, Error> {
         self.walk(input).map_err(
             |Stop {
@@ -144,7 +149,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
                     malformed,
                 })
             };
-            let (table, below) = match self.format().decode(entry, level) {
+            let (table, below) = match self.format.decode(entry, level) {
                 Entry::Leaf(leaf) => {
                     let leaf = Leaf {
                         prot: leaf.prot.limited_by(limit),
@@ -167,7 +172,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             let Some(next) = self.tree().node(table, below) else {
                 return stop(Some(Malformed::NoTableMemory));
             };
-            limit = self.format().limit(entry).limited_by(limit);
+            limit = self.format.limit(entry).limited_by(limit);
             node = next;
             index = node.index::<F>(input);
         }

@@ -144,13 +144,13 @@ impl<const GRANULE_LOG2: u8> Amd<GRANULE_LOG2> {
     }
 
     #[inline]
-    fn leaf_of(entry: u64, size: PageSize) -> Entry {
-        Entry::Leaf(Leaf {
+    fn leaf_of(entry: u64, size: PageSize) -> Leaf {
+        Leaf {
             pa: Pa::new(Self::pa(entry).get() & !size.mask()),
             size,
             prot: Self::prot(entry),
             dirty: entry & DIRTY != 0,
-        })
+        }
     }
 
     /// A leaf with Next Level 7: its low address bits have n trailing ones for a field of 2^(13+n) bytes. It must be larger
@@ -169,7 +169,7 @@ impl<const GRANULE_LOG2: u8> Amd<GRANULE_LOG2> {
         if entry & RESERVED_IN_LEAF != 0 {
             return Entry::Malformed(Malformed::ReservedBits(entry & RESERVED_IN_LEAF));
         }
-        Self::leaf_of(entry, PageSize::from_log2(size_log2))
+        Entry::Leaf(Self::leaf_of(entry, PageSize::from_log2(size_log2)))
     }
 
     /// What is present and no leaf of the default size.
@@ -261,7 +261,7 @@ impl<const GRANULE_LOG2: u8> Format for Amd<GRANULE_LOG2> {
         }
         let default_leaf = entry & (NEXT_LEVEL_MASK << NEXT_LEVEL_SHIFT | RESERVED_IN_LEAF) == 0;
         if default_leaf && level <= HIGHEST_LEAF_LEVEL {
-            return Self::leaf_of(entry, Self::item_size(level));
+            return Entry::Leaf(Self::leaf_of(entry, Self::item_size(level)));
         }
         Self::decode_rest(entry, level)
     }
@@ -271,6 +271,18 @@ impl<const GRANULE_LOG2: u8> Format for Amd<GRANULE_LOG2> {
         let kind = PRESENT | NEXT_LEVEL_MASK << NEXT_LEVEL_SHIFT | RESERVED_IN_TABLE;
         let table = PRESENT | u64::from(level) << NEXT_LEVEL_SHIFT;
         (entry & kind == table && level > 0).then_some(Self::pa(entry))
+    }
+
+    #[inline]
+    fn page(&self, entry: u64) -> Option<Leaf> {
+        let kind = PRESENT | NEXT_LEVEL_MASK << NEXT_LEVEL_SHIFT | RESERVED_IN_LEAF;
+        (entry & kind == PRESENT).then(|| Self::leaf_of(entry, Self::GRANULE))
+    }
+
+    #[inline]
+    fn open_table(&self, entry: u64, level: u8) -> Option<Pa> {
+        let kind = PRESENT | NEXT_LEVEL_MASK << NEXT_LEVEL_SHIFT | PERMIT_ALL | RESERVED_IN_TABLE;
+        (entry & kind == self.table(level) && level > 0).then_some(Self::pa(entry))
     }
 
     #[inline]

@@ -27,6 +27,7 @@ pub(super) const TABLE_OR_PAGE: u64 = 1 << 1;
 const SHAREABILITY_SHIFT: u8 = 8;
 const OUTER_SHAREABLE: u64 = 2 << SHAREABILITY_SHIFT;
 const INNER_SHAREABLE: u64 = 3 << SHAREABILITY_SHIFT;
+const SHAREABILITY: u64 = 3 << SHAREABILITY_SHIFT;
 pub(super) const ACCESS_FLAG: u64 = 1 << 10;
 pub(super) const DIRTY_MODIFIER: u64 = 1 << 51;
 pub(super) const CONTIGUOUS: u64 = 1 << 52;
@@ -71,6 +72,10 @@ pub(super) struct Geometry<const GRANULE_LOG2: u8> {
     sizes: PageSizes,
     /// The bits of a descriptor that hold address bits above the output width.
     too_wide: u64,
+    /// SH, where descriptors have room for it.
+    shareability: u64,
+    /// These, and all that hold address bits from 48 on: without them, descriptors of both forms hold addresses alike.
+    pub(super) high: u64,
 }
 
 impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
@@ -104,10 +109,21 @@ impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
             hint: Hint::Ignored,
             sizes: PageSizes::NONE,
             too_wide: 0,
+            shareability: if Self::has_shareability(form) {
+                SHAREABILITY
+            } else {
+                0
+            },
+            high: 0,
         };
         geometry.too_wide = geometry.address(Pa::new(held & !((1 << output_bits) - 1)));
+        geometry.high = geometry.too_wide | geometry.address(Pa::new(held & !((1 << 48) - 1)));
         geometry.sizes = geometry.pages_and_blocks();
         Some(geometry)
+    }
+
+    const fn has_shareability(form: AddressForm) -> bool {
+        matches!(form, AddressForm::Bits48) || GRANULE_LOG2 == GRANULE_64K
     }
 
     /// The same with another number of levels, as long as the root is at most 16 tables.
@@ -137,12 +153,12 @@ impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
     /// SH of a leaf, where descriptors have room for it.
     #[inline]
     pub(super) fn shareability(self, prot: Prot) -> u64 {
-        let has_room = self.form == AddressForm::Bits48 || GRANULE_LOG2 == GRANULE_64K;
-        match (has_room, prot.contains(Prot::CACHE)) {
-            (false, _) => 0,
-            (true, true) => INNER_SHAREABLE,
-            (true, false) => OUTER_SHAREABLE,
-        }
+        let shareability = if prot.contains(Prot::CACHE) {
+            INNER_SHAREABLE
+        } else {
+            OUTER_SHAREABLE
+        };
+        shareability & self.shareability
     }
 
     const fn item_log2(level: u8) -> u8 {
@@ -226,6 +242,20 @@ impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
         })
     }
 
+    /// The address in a descriptor that has no bit of [`high`](Self::high).
+    #[inline]
+    pub(super) const fn low_pa(descriptor: u64) -> Pa {
+        Pa::new(descriptor & ((1 << 48) - 1) & !((1 << GRANULE_LOG2) - 1))
+    }
+
+    /// Where a descriptor of the lowest level leads that is a page on its own and has a low address.
+    #[inline]
+    pub(super) fn page(&self, descriptor: u64) -> Option<Pa> {
+        let page = VALID | TABLE_OR_PAGE;
+        let plain = descriptor & (page | self.high | CONTIGUOUS) == page;
+        plain.then_some(Self::low_pa(descriptor))
+    }
+
     /// The table that a descriptor points to, unless it is something else, or its address is too wide.
     #[inline]
     pub(super) const fn next_table(self, descriptor: u64, level: u8) -> Option<Pa> {
@@ -240,7 +270,7 @@ impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
     /// What a descriptor means; `leaf` completes it for a leaf.
     #[inline]
     pub(super) fn decode(
-        self,
+        &self,
         descriptor: u64,
         level: u8,
         leaf: impl FnOnce(Pa, PageSize) -> Leaf,
@@ -260,19 +290,18 @@ impl<const GRANULE_LOG2: u8> Geometry<GRANULE_LOG2> {
 
     /// What a valid descriptor is.
     #[inline]
-    fn target(self, descriptor: u64, level: u8) -> Target {
-        let page = VALID | TABLE_OR_PAGE;
-        if level == 0 && descriptor & (page | self.too_wide | CONTIGUOUS) == page {
-            return Target::Leaf {
-                pa: self.pa(descriptor),
+    fn target(&self, descriptor: u64, level: u8) -> Target {
+        match self.page(descriptor) {
+            Some(pa) if level == 0 => Target::Leaf {
+                pa,
                 size: PageSize::from_log2(GRANULE_LOG2),
-            };
+            },
+            _ => self.target_of_rest(descriptor, level),
         }
-        self.target_of_rest(descriptor, level)
     }
 
     /// What is valid and no plain page.
-    fn target_of_rest(self, descriptor: u64, level: u8) -> Target {
+    fn target_of_rest(&self, descriptor: u64, level: u8) -> Target {
         let table_or_page = descriptor & TABLE_OR_PAGE != 0;
         let item = PageSize::from_log2(Self::item_log2(level));
         let leaf = table_or_page == (level == 0);

@@ -52,6 +52,9 @@ const TABLE_USER_EXECUTE_NEVER: u64 = 1 << 60;
 const TABLE_EXECUTE_NEVER: u64 = TABLE_PRIVILEGED_EXECUTE_NEVER | TABLE_USER_EXECUTE_NEVER;
 const TABLE_NOT_USER: u64 = 1 << 61;
 const TABLE_READ_ONLY: u64 = 1 << 62;
+const TABLE_LIMITS: u64 = TABLE_READ_ONLY | TABLE_NOT_USER | TABLE_EXECUTE_NEVER;
+
+const TABLE: u64 = VALID | TABLE_OR_PAGE;
 
 bitflags! {
     /// What the context descriptor says about walks.
@@ -76,6 +79,8 @@ pub struct ArmS1<const GRANULE_LOG2: u8> {
     geometry: Geometry<GRANULE_LOG2>,
     update: HardwareUpdate,
     context: Context,
+    /// What tells a table descriptor that limits nothing and has a low address: of these bits, [`TABLE`] are set and no others.
+    open_mask: u64,
 }
 
 impl<const GRANULE_LOG2: u8> ArmS1<GRANULE_LOG2> {
@@ -88,6 +93,7 @@ impl<const GRANULE_LOG2: u8> ArmS1<GRANULE_LOG2> {
                 geometry,
                 update: HardwareUpdate::None,
                 context: Context::empty(),
+                open_mask: TABLE | geometry.high | TABLE_LIMITS,
             }),
             None => None,
         }
@@ -128,7 +134,8 @@ impl<const GRANULE_LOG2: u8> ArmS1<GRANULE_LOG2> {
 
     /// Table descriptors forbid nothing (CD.HAD).
     #[must_use]
-    pub const fn with_hierarchy_ignored(self) -> Self {
+    pub const fn with_hierarchy_ignored(mut self) -> Self {
+        self.open_mask &= !TABLE_LIMITS;
         self.with(Context::HIERARCHY_IGNORED)
     }
 
@@ -151,13 +158,13 @@ impl<const GRANULE_LOG2: u8> ArmS1<GRANULE_LOG2> {
 
     /// Whether a leaf is writable, if only after the hardware has made it so.
     #[inline]
-    fn is_writable(self, entry: u64) -> bool {
+    fn is_writable(&self, entry: u64) -> bool {
         let tracked = self.update == HardwareUpdate::AccessedAndDirty;
         entry & READ_ONLY == 0 || tracked && entry & DIRTY_MODIFIER != 0
     }
 
     #[inline]
-    fn prot(self, entry: u64) -> Prot {
+    fn prot(&self, entry: u64) -> Prot {
         let index = entry >> ATTRIBUTE_INDEX_SHIFT & ATTRIBUTE_INDEX_MASK;
         let mut prot = Prot::READ;
         prot.set(Prot::WRITE, self.is_writable(entry));
@@ -166,6 +173,16 @@ impl<const GRANULE_LOG2: u8> ArmS1<GRANULE_LOG2> {
         prot.set(Prot::MMIO, index == INDEX_DEVICE);
         prot.set(Prot::PRIV, entry & USER == 0);
         prot
+    }
+
+    #[inline]
+    fn leaf_of(&self, entry: u64, pa: Pa, size: PageSize) -> Leaf {
+        Leaf {
+            pa,
+            size,
+            prot: self.prot(entry),
+            dirty: self.is_dirty(entry),
+        }
     }
 }
 
@@ -224,7 +241,7 @@ impl<const GRANULE_LOG2: u8> Format for ArmS1<GRANULE_LOG2> {
 
     #[inline]
     fn table(&self, _level: u8) -> u64 {
-        VALID | TABLE_OR_PAGE
+        TABLE
     }
 
     #[inline]
@@ -239,12 +256,14 @@ impl<const GRANULE_LOG2: u8> Format for ArmS1<GRANULE_LOG2> {
 
     #[inline]
     fn decode(&self, entry: u64, level: u8) -> Entry {
-        self.geometry.decode(entry, level, |pa, size| Leaf {
-            pa,
-            size,
-            prot: self.prot(entry),
-            dirty: self.is_dirty(entry),
-        })
+        let leaf = |pa, size| self.leaf_of(entry, pa, size);
+        self.geometry.decode(entry, level, leaf)
+    }
+
+    #[inline]
+    fn page(&self, entry: u64) -> Option<Leaf> {
+        let pa = self.geometry.page(entry)?;
+        Some(self.leaf_of(entry, pa, Self::GRANULE))
     }
 
     #[inline]
@@ -253,9 +272,14 @@ impl<const GRANULE_LOG2: u8> Format for ArmS1<GRANULE_LOG2> {
     }
 
     #[inline]
+    fn open_table(&self, entry: u64, level: u8) -> Option<Pa> {
+        let open = entry & self.open_mask == TABLE;
+        (open && level > 0).then_some(Geometry::<GRANULE_LOG2>::low_pa(entry))
+    }
+
+    #[inline]
     fn limit(&self, entry: u64) -> Prot {
-        let forbids = TABLE_READ_ONLY | TABLE_NOT_USER | TABLE_EXECUTE_NEVER;
-        if entry & forbids == 0 || self.context.contains(Context::HIERARCHY_IGNORED) {
+        if entry & TABLE_LIMITS == 0 || self.context.contains(Context::HIERARCHY_IGNORED) {
             return Prot::RW;
         }
         let mut limit = Prot::READ;

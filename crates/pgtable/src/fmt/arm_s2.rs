@@ -168,7 +168,7 @@ impl<const GRANULE_LOG2: u8> ArmS2<GRANULE_LOG2> {
 
     /// Whether a leaf is writable, if only after the hardware has made it so.
     #[inline]
-    fn is_writable(self, entry: u64) -> bool {
+    fn is_writable(&self, entry: u64) -> bool {
         let tracked = self.update == HardwareUpdate::AccessedAndDirty;
         entry & WRITE != 0 || tracked && entry & DIRTY_MODIFIER != 0
     }
@@ -179,7 +179,7 @@ impl<const GRANULE_LOG2: u8> ArmS2<GRANULE_LOG2> {
     }
 
     #[inline]
-    fn prot(self, entry: u64) -> Prot {
+    fn prot(&self, entry: u64) -> Prot {
         let cacheable = if self.has(Context::FORCED_WRITE_BACK) {
             FORCED_WRITE_BACK
         } else {
@@ -192,6 +192,16 @@ impl<const GRANULE_LOG2: u8> ArmS2<GRANULE_LOG2> {
         prot.set(Prot::NOEXEC, entry & EXECUTE_NEVER_1 != 0);
         prot.set(Prot::MMIO, Self::memory_type_of(entry) == DEVICE);
         prot
+    }
+
+    #[inline]
+    fn leaf_of(&self, entry: u64, pa: Pa, size: PageSize) -> Leaf {
+        Leaf {
+            pa,
+            size,
+            prot: self.prot(entry),
+            dirty: self.is_dirty(entry),
+        }
     }
 }
 
@@ -268,17 +278,26 @@ impl<const GRANULE_LOG2: u8> Format for ArmS2<GRANULE_LOG2> {
 
     #[inline]
     fn decode(&self, entry: u64, level: u8) -> Entry {
-        self.geometry.decode(entry, level, |pa, size| Leaf {
-            pa,
-            size,
-            prot: self.prot(entry),
-            dirty: self.is_dirty(entry),
-        })
+        let leaf = |pa, size| self.leaf_of(entry, pa, size);
+        self.geometry.decode(entry, level, leaf)
+    }
+
+    #[inline]
+    fn page(&self, entry: u64) -> Option<Leaf> {
+        let pa = self.geometry.page(entry)?;
+        Some(self.leaf_of(entry, pa, Self::GRANULE))
     }
 
     #[inline]
     fn next_table(&self, entry: u64, level: u8) -> Option<Pa> {
         self.geometry.next_table(entry, level)
+    }
+
+    #[inline]
+    fn open_table(&self, entry: u64, level: u8) -> Option<Pa> {
+        let table = VALID | TABLE_OR_PAGE;
+        let open = entry & (table | self.geometry.high) == table;
+        (open && level > 0).then_some(Geometry::<GRANULE_LOG2>::low_pa(entry))
     }
 
     #[inline]

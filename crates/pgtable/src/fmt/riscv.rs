@@ -155,7 +155,7 @@ impl Riscv {
     }
 
     #[inline]
-    const fn has_memory_types(self) -> bool {
+    const fn has_memory_types(&self) -> bool {
         self.reserved & MEMORY_TYPE == 0
     }
 
@@ -164,7 +164,7 @@ impl Riscv {
         Pa::new((entry & PAGE_NUMBER) << ADDRESS_SHIFT)
     }
 
-    fn prot(self, entry: u64) -> Prot {
+    fn prot(&self, entry: u64) -> Prot {
         let mut prot = Prot::empty();
         prot.set(Prot::READ, entry & READ != 0);
         prot.set(Prot::WRITE, entry & WRITE != 0);
@@ -179,7 +179,7 @@ impl Riscv {
 
     /// The size of a leaf, or the bits in it that must not be as they are.
     #[inline]
-    fn size(self, entry: u64, level: u8) -> Result<PageSize, u64> {
+    fn size(&self, entry: u64, level: u8) -> Result<PageSize, u64> {
         if entry & self.reserved != 0 {
             return Err(entry & self.reserved);
         }
@@ -199,17 +199,17 @@ impl Riscv {
     }
 
     #[inline]
-    fn leaf_of(self, entry: u64, size: PageSize) -> Entry {
-        Entry::Leaf(Leaf {
+    fn leaf_of(&self, entry: u64, size: PageSize) -> Leaf {
+        Leaf {
             pa: Pa::new(Self::pa(entry).get() & !size.mask()),
             size,
             prot: self.prot(entry),
             dirty: entry & DIRTY != 0,
-        })
+        }
     }
 
     /// What is valid and no plain leaf of the lowest level.
-    fn decode_rest(self, entry: u64, level: u8) -> Entry {
+    fn decode_rest(&self, entry: u64, level: u8) -> Entry {
         match entry & (READ | WRITE | EXECUTE) {
             0 if entry & RESERVED_IN_TABLE != 0 => {
                 Entry::Malformed(Malformed::ReservedBits(entry & RESERVED_IN_TABLE))
@@ -223,7 +223,7 @@ impl Riscv {
                 Entry::Malformed(Malformed::Permissions)
             }
             _ => match self.size(entry, level) {
-                Ok(size) => self.leaf_of(entry, size),
+                Ok(size) => Entry::Leaf(self.leaf_of(entry, size)),
                 Err(bits) => Entry::Malformed(Malformed::ReservedBits(bits)),
             },
         }
@@ -315,11 +315,17 @@ impl Format for Riscv {
         if entry & VALID == 0 {
             return Entry::Absent;
         }
-        let unusual = self.reserved | MEMORY_TYPE | NAPOT;
-        if level == 0 && entry & (unusual | READ) == READ {
-            return self.leaf_of(entry, Self::GRANULE);
+        match self.page(entry) {
+            Some(leaf) if level == 0 => Entry::Leaf(leaf),
+            _ => self.decode_rest(entry, level),
         }
-        self.decode_rest(entry, level)
+    }
+
+    #[inline]
+    fn page(&self, entry: u64) -> Option<Leaf> {
+        let page = VALID | READ;
+        let unusual = self.reserved | MEMORY_TYPE | NAPOT;
+        (entry & (page | unusual) == page).then(|| self.leaf_of(entry, Self::GRANULE))
     }
 
     #[inline]

@@ -55,6 +55,8 @@ pub struct VtdSs {
     reserved: u64,
     /// Reserved in leaves besides: SNP, unless the unit has it.
     reserved_in_leaf: u64,
+    /// What tells an entry that points to a table and limits nothing: of these bits, [`PRESENT`] are set and no others.
+    open_mask: u64,
 }
 
 /// Whether leaves that cannot be written can be mapped.
@@ -94,6 +96,7 @@ impl VtdSs {
             table_bits: PRESENT,
             reserved: 0,
             reserved_in_leaf: SNOOP,
+            open_mask: PRESENT | PAGE_SIZE | SNOOP,
         }
     }
 
@@ -105,7 +108,9 @@ impl VtdSs {
     pub const fn with_output_bits(mut self, bits: u8) -> Self {
         assert!(bits >= 32 && bits <= MOST_OUTPUT_BITS);
         self.output_bits = bits;
-        self.reserved |= ADDRESS & !((1 << bits) - 1);
+        let too_wide = ADDRESS & !((1 << bits) - 1);
+        self.reserved |= too_wide;
+        self.open_mask |= too_wide;
         self
     }
 
@@ -164,13 +169,13 @@ impl VtdSs {
     }
 
     #[inline]
-    fn leaf_of(entry: u64, size: PageSize) -> Entry {
-        Entry::Leaf(Leaf {
+    fn leaf_of(entry: u64, size: PageSize) -> Leaf {
+        Leaf {
             pa: Self::pa(entry, size),
             size,
             prot: Self::prot(entry),
             dirty: entry & DIRTY != 0,
-        })
+        }
     }
 
     /// What is present and no good leaf of the lowest level.
@@ -190,7 +195,7 @@ impl VtdSs {
         }
         let below = ADDRESS & size.mask();
         match entry & (self.reserved | self.reserved_in_leaf | below) {
-            0 => Self::leaf_of(entry, size),
+            0 => Entry::Leaf(Self::leaf_of(entry, size)),
             reserved => Entry::Malformed(Malformed::ReservedBits(reserved)),
         }
     }
@@ -250,10 +255,10 @@ impl Format for VtdSs {
         if entry & PRESENT == 0 {
             return Entry::Absent;
         }
-        if level == 0 && entry & (self.reserved | self.reserved_in_leaf) == 0 {
-            return Self::leaf_of(entry, Self::GRANULE);
+        match self.page(entry) {
+            Some(leaf) if level == 0 => Entry::Leaf(leaf),
+            _ => self.decode_rest(entry, level),
         }
-        self.decode_rest(entry, level)
     }
 
     #[inline]
@@ -261,6 +266,18 @@ impl Format for VtdSs {
         let present = entry & PRESENT != 0;
         let table = entry & (PAGE_SIZE | SNOOP | self.reserved) == 0;
         (present && table && level > 0).then_some(Self::pa(entry, Self::GRANULE))
+    }
+
+    #[inline]
+    fn page(&self, entry: u64) -> Option<Leaf> {
+        let page = entry & PRESENT != 0 && entry & (self.reserved | self.reserved_in_leaf) == 0;
+        page.then(|| Self::leaf_of(entry, Self::GRANULE))
+    }
+
+    #[inline]
+    fn open_table(&self, entry: u64, level: u8) -> Option<Pa> {
+        let open = entry & self.open_mask == PRESENT;
+        (open && level > 0).then_some(Self::pa(entry, Self::GRANULE))
     }
 
     #[inline]

@@ -43,6 +43,8 @@ const EXTENDED_ACCESSED: u64 = 1 << 10;
 const ADDRESS: u64 = ((1 << MOST_OUTPUT_BITS) - 1) & !0xfff;
 const EXECUTE_DISABLE: u64 = 1 << 63;
 
+const OPEN: u64 = PRESENT | WRITABLE | USER;
+
 /// PWT and PCD are the low bits of an index into the PAT, and this is the third: in a 4 KiB leaf, and in a larger one.
 const PAT: u64 = 1 << 7;
 const LARGE_PAT: u64 = 1 << 12;
@@ -76,6 +78,8 @@ pub struct X86_64 {
     sizes: PageSizes,
     /// Reserved in all present entries.
     reserved: u64,
+    /// What tells an entry that points to a table and limits nothing: of these bits, [`OPEN`] are set and no others.
+    open_mask: u64,
     /// What entries that point to tables have set.
     table_bits: u64,
 }
@@ -103,6 +107,7 @@ impl X86_64 {
                 .with(PageSize::SIZE_2M)
                 .with(PageSize::SIZE_1G),
             reserved: EXECUTE_DISABLE,
+            open_mask: OPEN | PAGE_SIZE | EXECUTE_DISABLE,
             table_bits: PRESENT | WRITABLE | USER | ACCESSED,
         }
     }
@@ -124,7 +129,9 @@ impl X86_64 {
     pub const fn with_output_bits(mut self, bits: u8) -> Self {
         assert!(bits >= 32 && bits <= MOST_OUTPUT_BITS);
         self.output_bits = bits;
-        self.reserved |= ADDRESS & !((1 << bits) - 1);
+        let too_wide = ADDRESS & !((1 << bits) - 1);
+        self.reserved |= too_wide;
+        self.open_mask |= too_wide;
         self
     }
 
@@ -187,13 +194,13 @@ impl X86_64 {
     }
 
     #[inline]
-    fn leaf_of(entry: u64, size: PageSize) -> Entry {
-        Entry::Leaf(Leaf {
+    fn leaf_of(entry: u64, size: PageSize) -> Leaf {
+        Leaf {
             pa: Self::pa(entry, size),
             size,
             prot: Self::prot(entry),
             dirty: entry & DIRTY != 0,
-        })
+        }
     }
 
     /// What is present and no good leaf of the lowest level.
@@ -213,7 +220,7 @@ impl X86_64 {
         }
         let below = ADDRESS & size.mask() & !LARGE_PAT;
         match entry & (self.reserved | below) {
-            0 => Self::leaf_of(entry, size),
+            0 => Entry::Leaf(Self::leaf_of(entry, size)),
             reserved => Entry::Malformed(Malformed::ReservedBits(reserved)),
         }
     }
@@ -292,10 +299,10 @@ impl Format for X86_64 {
         if entry & PRESENT == 0 {
             return Entry::Absent;
         }
-        if level == 0 && entry & self.reserved == 0 {
-            return Self::leaf_of(entry, Self::GRANULE);
+        match self.page(entry) {
+            Some(leaf) if level == 0 => Entry::Leaf(leaf),
+            _ => self.decode_rest(entry, level),
         }
-        self.decode_rest(entry, level)
     }
 
     #[inline]
@@ -305,11 +312,19 @@ impl Format for X86_64 {
     }
 
     #[inline]
+    fn page(&self, entry: u64) -> Option<Leaf> {
+        let page = entry & (PRESENT | self.reserved) == PRESENT;
+        page.then(|| Self::leaf_of(entry, Self::GRANULE))
+    }
+
+    #[inline]
+    fn open_table(&self, entry: u64, level: u8) -> Option<Pa> {
+        let open = entry & self.open_mask == OPEN;
+        (open && level > 0).then_some(Self::pa(entry, Self::GRANULE))
+    }
+
+    #[inline]
     fn limit(&self, entry: u64) -> Prot {
-        let forbids_nothing = WRITABLE | USER;
-        if entry & (forbids_nothing | EXECUTE_DISABLE) == forbids_nothing {
-            return Prot::RW;
-        }
         Self::prot(entry)
     }
 
