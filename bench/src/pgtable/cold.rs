@@ -1,7 +1,9 @@
 //! Translation with tables that fit no cache.
 
 use std::hint::black_box;
+use std::iter;
 
+use swiommu_addr::Iova;
 use swiommu_pgtable::fmt::{Amdv1, ArmS1, Riscv, VtdSs, X86_64};
 
 use super::ours::{Configured, Ours};
@@ -26,36 +28,42 @@ const ROUNDS: usize = 5;
 /// Tables of one format at a time, since there is memory for one.
 pub(crate) fn rows() -> anyhow::Result<Vec<Row>> {
     let pool = Pool::leak(TABLES)?;
-    Ok(vec![
-        row::<X86_64>(pool),
-        row::<ArmS1<12>>(pool),
-        row::<VtdSs>(pool),
-        row::<Amdv1>(pool),
-        row::<Riscv>(pool),
-    ])
+    let rows = [
+        rows_of::<X86_64>(pool),
+        rows_of::<ArmS1<12>>(pool),
+        rows_of::<VtdSs>(pool),
+        rows_of::<Amdv1>(pool),
+        rows_of::<Riscv>(pool),
+    ];
+    Ok(rows.into_iter().flatten().collect())
 }
 
-fn row<F: Configured>(pool: &'static Pool) -> Row {
+fn rows_of<F: Configured>(pool: &'static Pool) -> [Row; 2] {
     let mut table = Ours::<F>::new(pool);
     table.map(IOVA, PA, BYTES);
     let mut seed = 1;
-    let times = interleaved(ROUNDS, 2, |_, contender| {
+    let times = interleaved(ROUNDS, 3, |_, contender| {
         // Each a part of the memory that the others have not made hot.
         seed += 2;
         match contender {
             0 => independent(&table, seed),
+            1 => batch(&table, seed),
             _ => dependent(&table, seed),
         }
     });
     drop(table);
     pool.rewind();
-    Row {
-        name: format!("translate, tables in DRAM, one by one: {}", F::NAME),
+    let row = |how: &str, ours: &[f64], goal| Row {
+        name: format!("translate, tables in DRAM, {how}: {}", F::NAME),
         unit: "ns",
-        ours: median(times[0].iter().copied()),
-        peer: Some(Peer::new("dependent", &times[0], &times[1])),
-        goal: Goal::None,
-    }
+        ours: median(ours.iter().copied()),
+        peer: Some(Peer::new("dependent", ours, &times[2])),
+        goal,
+    };
+    [
+        row("one by one", &times[0], Goal::None),
+        row("in a batch", &times[1], Goal::Ratio(0.3)),
+    ]
 }
 
 /// The page after this one, in an order without a pattern that goes through all pages.
@@ -69,6 +77,20 @@ fn independent<F: Configured>(table: &Ours<F>, seed: u64) -> f64 {
         let (_, sum) = (0..TRANSLATIONS).fold((seed, 0), |(page, sum), _| {
             let page = next(page);
             (page, table.translate(IOVA + page * PAGE).wrapping_add(sum))
+        });
+        sum
+    })
+}
+
+fn batch<F: Configured>(table: &Ours<F>, seed: u64) -> f64 {
+    let pages = iter::successors(Some(next(seed)), |&page| Some(next(page)));
+    let iovas = pages.map(|page| Iova::new(IOVA + page * PAGE));
+    per_translation(|| {
+        let mut sum: u64 = 0;
+        let batch = iovas.take(TRANSLATIONS as usize);
+        table.0.translate_all(batch, |iova, found| match found {
+            Ok(found) => sum = sum.wrapping_add(found.resolve(iova).get()),
+            Err(error) => panic!("{error}"),
         });
         sum
     })

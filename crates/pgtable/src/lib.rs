@@ -138,6 +138,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod batch;
 mod contract;
 mod dirty;
 mod dump;

@@ -21,6 +21,7 @@ fn translate_over(entry: u64) -> Result<Pa, Error> {
     let table = table(Amdv1::new());
     poke(table.memory(), ROOT, 1, entry);
     let at = Iova::new(0x4000_0123);
+    table.translate_all([at], |_, found| assert_eq!(found, table.translate(at)));
     table.translate(at).map(|found| found.resolve(at))
 }
 

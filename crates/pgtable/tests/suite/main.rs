@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod batch;
 mod concurrent;
 mod corrupt;
 mod failure;
@@ -80,6 +81,16 @@ macro_rules! for_every_format {
             #[test]
             fn dirty_is_per_leaf_and_cleared_on_request() {
                 operations::dirty_is_per_leaf_and_cleared_on_request($format);
+            }
+
+            #[test]
+            fn a_batch_answers_as_one_by_one() {
+                batch::a_batch_answers_as_one_by_one($format);
+            }
+
+            #[test]
+            fn a_batch_sees_what_is_mapped_during_it() {
+                batch::a_batch_sees_what_is_mapped_during_it($format);
             }
 
             #[test]
