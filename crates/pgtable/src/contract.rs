@@ -53,6 +53,15 @@ pub trait Format: Copy + Debug + Send + Sync + 'static {
     /// The bits of a leaf that express `prot`, or `None` where the format has none for it or must not have.
     fn attributes(&self, prot: Prot) -> Option<u64>;
 
+    /// The bits of a leaf that express permissions and memory type: all among which [`attributes`](Self::attributes) makes a
+    /// choice, and not what the hardware marks.
+    fn attribute_bits(&self) -> u64;
+
+    /// The leaf with other attributes. Its address, its size and its marks stay, and above all what is dirty stays dirty.
+    fn with_attributes(&self, leaf: u64, attributes: u64) -> u64 {
+        leaf & !self.attribute_bits() | attributes
+    }
+
     /// All bits of a leaf except its address. `level` is the level of the table that will hold it.
     fn leaf(&self, size: PageSize, level: u8, attributes: u64) -> u64;
 
@@ -106,6 +115,12 @@ pub trait Format: Copy + Debug + Send + Sync + 'static {
     fn is_dirty(&self, entry: u64) -> bool {
         let _ = entry;
         false
+    }
+
+    /// Zero for what is not dirty; other values say nothing. This is the short cut past [`is_dirty`](Self::is_dirty) of many
+    /// entries, whose values are put together by OR.
+    fn dirty_bits(&self, entry: u64) -> u64 {
+        u64::from(self.is_dirty(entry))
     }
 
     /// The leaf as the hardware leaves it after a write.

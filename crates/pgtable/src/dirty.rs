@@ -3,7 +3,7 @@
 use swiommu_addr::{Iova, IovaRange};
 
 use crate::geometry::{item_log2, item_mask};
-use crate::slots::position;
+use crate::slots::{position, position_sifted};
 use crate::table::Span;
 use crate::tree::{Child, Node};
 use crate::walk::Found;
@@ -102,7 +102,11 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             let format = self.format();
             // In a table of leaves only dirty ones need a closer look; further up, tables do too.
             let skip = if node.level == 0 {
-                position(here, |entry| format.is_dirty(entry))
+                position_sifted(
+                    here,
+                    |entry| format.dirty_bits(entry),
+                    |entry| format.is_dirty(entry),
+                )
             } else {
                 position(here, |entry| !format.is_absent(entry))
             };

@@ -62,6 +62,12 @@ pub enum Error {
         /// The first such address.
         iova: Iova,
     },
+    /// An end of the range is inside of a leaf (`EINVAL`).
+    #[error("the range ends inside of the leaf at {leaf}")]
+    LeafCut {
+        /// The leaf.
+        leaf: IovaRange,
+    },
     /// There is no memory for another table (`ENOMEM`).
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),

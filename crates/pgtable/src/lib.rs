@@ -40,10 +40,10 @@
 //!
 //! # What may run at the same time
 //!
-//! Every method takes `&self`, and nothing locks. One rule is the caller's: **calls of [`map`](PageTable::map) and
-//! [`unmap`](PageTable::unmap) that overlap in time must not overlap in IOVAs**, where an unmap that cuts a leaf counts
-//! with all of that leaf. (An address space that hands out areas keeps the rule by itself.) Readers may run at any time:
-//! `translate`, `leaves`, `dump`, `read_dirty`, `set_dirty`, and hardware. Why this is enough:
+//! Every method takes `&self`, and nothing locks. One rule is the caller's: **calls of [`map`](PageTable::map),
+//! [`unmap`](PageTable::unmap) and [`protect`](PageTable::protect) that overlap in time must not overlap in IOVAs**, where an
+//! unmap that cuts a leaf counts with all of that leaf. (An address space that hands out areas keeps the rule by itself.)
+//! Readers may run at any time: `translate`, `translate_all`, `leaves`, `dump`, `read_dirty`, `set_dirty`, and hardware. Why this is enough:
 //!
 //! 1. *A leaf entry belongs to one writer.* All addresses that a leaf entry translates, and those of an absent entry in
 //!    whose place a leaf is put, are in the range of the call that writes it. So it is written by plain stores, after a
@@ -63,8 +63,8 @@
 //!    readers have left.
 //! 5. *A root only grows.* The new root is finished, with the old one below its entry 0, before the root word changes by
 //!    compare-and-exchange. Both roots are valid for what the old one translates.
-//! 6. *Dirty bits change by compare-and-exchange* of the entry that was looked at: a leaf that was unmapped meanwhile
-//!    does not come back. An unmap is a plain store, and can swallow a dirty bit that is set at the same moment; whoever
+//! 6. *Dirty bits and permissions change by compare-and-exchange* of the entry that was looked at: a leaf that was unmapped
+//!    meanwhile does not come back, and what the hardware marks while permissions change is kept. An unmap is a plain store, and can swallow a dirty bit that is set at the same moment; whoever
 //!    wants it stops the device first.
 //! 7. *A map fails before it changes anything.* It looks at all its addresses and counts the tables that it lacks, then
 //!    sets as many aside, then writes. Meanwhile other writers can only add tables on its path, never remove one (see
@@ -101,7 +101,9 @@
 //! | permissions that imply others | what can be written can be read: x86-64, Arm stage 1, RISC-V | `attributes` gives both, as Linux does |
 //! | permissions of table entries, the least along the path counts | AMD, x86-64, VT-d second stage, Arm stage 1 | `limit` |
 //! | marks in table entries | the "flushed" bit of non-coherent walkers | `table`; `next_table` ignores them |
+//! | other permissions in a leaf that is in use | write protection | `attribute_bits`, `with_attributes` |
 //! | a dirty state that is a bit cleared, not set | Arm DBM with AP\[2\] | `is_dirty`, `dirtied`, `cleaned` map entries to entries |
+//! | no dirty state without permission to write | Arm | `with_attributes` keeps it in a bit that is free for software |
 //! | table entries that skip levels | AMD, read but never written | `Entry::Table::level` |
 //! | reserved bits, illegal leaf sizes, addresses that are too wide | all | `Entry::Malformed` |
 //!
@@ -156,6 +158,7 @@ mod memory;
 mod models;
 mod plan;
 mod prot;
+mod protect;
 mod reserve;
 mod slots;
 mod straight;
@@ -175,6 +178,7 @@ pub use error::Error;
 pub use heap::HeapTables;
 pub use memory::{OutOfMemory, TableMemory};
 pub use prot::Prot;
+pub use protect::Protected;
 pub use table::{PageTable, Root};
 pub use unmapped::{DetachedTables, Mapped, Unmapped};
 pub use walk::{Leaves, Translation};

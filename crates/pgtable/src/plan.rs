@@ -6,7 +6,7 @@ use crate::geometry::{item_log2, item_mask, leaf_level};
 use crate::layout::Layout;
 use crate::slots::position;
 use crate::tree::{Child, Node};
-use crate::{Error, Format, PageTable, TableMemory};
+use crate::{Error, Format, Malformed, PageTable, TableMemory};
 
 /// What a map needs.
 #[derive(Default)]
@@ -93,20 +93,31 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         index: usize,
         input: u64,
     ) -> Result<Option<Node<'a>>, Error> {
-        let entry = node.slots.get(index);
-        match self.tree().child(entry, node.level) {
+        match self.tree().child(node.slots.get(index), node.level) {
             Child::Absent => Ok(None),
             Child::Table(child) => Ok(Some(child)),
             Child::Leaf(_) => Err(Error::AlreadyMapped {
                 iova: self.iova(input),
             }),
-            Child::Malformed(reason) => Err(Error::Malformed {
-                iova: self.iova(input),
-                at: node.entry_pa(index),
-                entry,
-                level: node.level,
-                reason,
-            }),
+            Child::Malformed(reason) => Err(self.malformed(node, index, input, reason)),
+        }
+    }
+
+    /// What is wrong with the entry that decides about `input`.
+    #[cold]
+    pub(crate) fn malformed(
+        &self,
+        node: Node<'_>,
+        index: usize,
+        input: u64,
+        reason: Malformed,
+    ) -> Error {
+        Error::Malformed {
+            iova: self.iova(input),
+            at: node.entry_pa(index),
+            entry: node.slots.get(index),
+            level: node.level,
+            reason,
         }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) fn clear(slot: &AtomicU64) {
 
 /// As many entries as the loops over tables take at a time.
 const UNROLLED: usize = 8;
+/// As many as are looked at together first.
+const SIFTED: usize = 16;
 
 /// The index of the first entry that is as wanted.
 #[inline]
@@ -62,6 +64,26 @@ pub(crate) fn position(slots: &[AtomicU64], wanted: impl Fn(u64) -> bool) -> Opt
     let passed = blocks.iter().take_while(|block| none_in(block)).count() * UNROLLED;
     let found = slots[passed..].iter().position(|slot| wanted(read(slot)));
     found.map(|further| passed + further)
+}
+
+/// The same, where an entry of which `sieve` makes 0 is not as wanted.
+#[inline]
+pub(crate) fn position_sifted(
+    slots: &[AtomicU64],
+    sieve: impl Fn(u64) -> u64,
+    wanted: impl Fn(u64) -> bool,
+) -> Option<usize> {
+    let (blocks, rest) = slots.as_chunks::<SIFTED>();
+    let find = |slots: &[AtomicU64]| slots.iter().position(|slot| wanted(read(slot)));
+    for (place, block) in blocks.iter().enumerate() {
+        let held = block.iter().fold(0, |held, slot| held | sieve(read(slot)));
+        if held != 0
+            && let Some(found) = find(block)
+        {
+            return Some(place * SIFTED + found);
+        }
+    }
+    Some(blocks.len() * SIFTED + find(rest)?)
 }
 
 /// Clears the entries that are not absent, and says how many they were.

@@ -44,6 +44,10 @@ impl Format for Interrupted {
         self.0.attributes(prot)
     }
 
+    fn attribute_bits(&self) -> u64 {
+        self.0.attribute_bits()
+    }
+
     fn leaf(&self, size: PageSize, level: u8, attributes: u64) -> u64 {
         self.0.leaf(size, level, attributes)
     }

@@ -228,6 +228,10 @@ impl<const GRANULE_LOG2: u8> Format for Amd<GRANULE_LOG2> {
         (!permitted.is_empty()).then_some(bits | self.leaf_bits)
     }
 
+    fn attribute_bits(&self) -> u64 {
+        PERMIT_ALL | FORCE_COHERENT
+    }
+
     #[inline]
     fn leaf(&self, size: PageSize, level: u8, attributes: u64) -> u64 {
         if size == Self::item_size(level) {
@@ -293,6 +297,11 @@ impl<const GRANULE_LOG2: u8> Format for Amd<GRANULE_LOG2> {
     #[inline]
     fn is_dirty(&self, entry: u64) -> bool {
         entry & (PRESENT | DIRTY) == PRESENT | DIRTY
+    }
+
+    #[inline]
+    fn dirty_bits(&self, entry: u64) -> u64 {
+        entry & DIRTY
     }
 
     #[inline]

@@ -10,6 +10,7 @@
 //! | 10 | AF | accessed (leaf) |
 //! | 51 | DBM | the hardware may make the leaf writable (leaf) |
 //! | 52 | Contiguous | leaf of a run whose entries each hold their own address |
+//! | 55 | – | free for software; set here in leaves that were written and no longer can be, where what is dirty is kept |
 //!
 //! The manual counts levels from the root, and 3 is the lowest; level n of the manual is level 3-n here.
 //!
@@ -31,6 +32,8 @@ const SHAREABILITY: u64 = 3 << SHAREABILITY_SHIFT;
 pub(super) const ACCESS_FLAG: u64 = 1 << 10;
 pub(super) const DIRTY_MODIFIER: u64 = 1 << 51;
 pub(super) const CONTIGUOUS: u64 = 1 << 52;
+/// Free for software: the leaf was dirty when it lost the permission to be written. Linux has a bit for it in the same place.
+pub(super) const WRITTEN: u64 = 1 << 55;
 
 /// Granules of 4 KiB, 16 KiB and 64 KiB.
 const GRANULE_4K: u8 = 12;
@@ -73,7 +76,7 @@ pub(super) struct Geometry<const GRANULE_LOG2: u8> {
     /// The bits of a descriptor that hold address bits above the output width.
     too_wide: u64,
     /// SH, where descriptors have room for it.
-    shareability: u64,
+    pub(super) shareability: u64,
     /// These, and all that hold address bits from 48 on: without them, descriptors of both forms hold addresses alike.
     pub(super) high: u64,
 }

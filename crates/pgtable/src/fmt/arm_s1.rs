@@ -28,7 +28,7 @@ use bitflags::bitflags;
 use swiommu_addr::{Pa, PageSize, PageSizes};
 
 use super::AddressForm;
-use super::arm::{ACCESS_FLAG, DIRTY_MODIFIER, Geometry, TABLE_OR_PAGE, VALID, accessed};
+use super::arm::{ACCESS_FLAG, DIRTY_MODIFIER, Geometry, TABLE_OR_PAGE, VALID, WRITTEN, accessed};
 use crate::{
     Access, Entry, Format, HardwareUpdate, HardwareWalk, Leaf, LeafSlots, MemoryType, Prot,
 };
@@ -79,6 +79,8 @@ pub struct ArmS1<const GRANULE_LOG2: u8> {
     geometry: Geometry<GRANULE_LOG2>,
     update: HardwareUpdate,
     context: Context,
+    /// [`WRITTEN`], where it has this meaning: in tables whose dirty state is kept.
+    written: u64,
     /// What tells a table descriptor that limits nothing and has a low address: of these bits, [`TABLE`] are set and no others.
     open_mask: u64,
 }
@@ -93,6 +95,7 @@ impl<const GRANULE_LOG2: u8> ArmS1<GRANULE_LOG2> {
                 geometry,
                 update: HardwareUpdate::None,
                 context: Context::empty(),
+                written: 0,
                 open_mask: TABLE | geometry.high | TABLE_LIMITS,
             }),
             None => None,
@@ -116,6 +119,7 @@ impl<const GRANULE_LOG2: u8> ArmS1<GRANULE_LOG2> {
     #[must_use]
     pub const fn with_dirty_tracking(mut self) -> Self {
         self.update = HardwareUpdate::AccessedAndDirty;
+        self.written = WRITTEN;
         self.with(Context::DIRTY_MODIFIER)
     }
 
@@ -234,6 +238,25 @@ impl<const GRANULE_LOG2: u8> Format for ArmS1<GRANULE_LOG2> {
         prot.intersects(Prot::RW).then_some(bits)
     }
 
+    fn attribute_bits(&self) -> u64 {
+        ATTRIBUTE_INDEX_MASK << ATTRIBUTE_INDEX_SHIFT
+            | self.geometry.shareability
+            | USER
+            | READ_ONLY
+            | EXECUTE_NEVER
+            | DIRTY_MODIFIER
+            | WRITTEN
+    }
+
+    fn with_attributes(&self, leaf: u64, attributes: u64) -> u64 {
+        let changed = leaf & !self.attribute_bits() | attributes;
+        if self.is_dirty(leaf) && !self.is_dirty(changed) {
+            changed | self.written
+        } else {
+            changed
+        }
+    }
+
     #[inline]
     fn leaf(&self, size: PageSize, level: u8, attributes: u64) -> u64 {
         Geometry::<GRANULE_LOG2>::leaf(size, level) | attributes
@@ -292,7 +315,13 @@ impl<const GRANULE_LOG2: u8> Format for ArmS1<GRANULE_LOG2> {
 
     #[inline]
     fn is_dirty(&self, entry: u64) -> bool {
-        entry & (VALID | DIRTY_MODIFIER | READ_ONLY) == VALID | DIRTY_MODIFIER
+        let dirty = entry & (DIRTY_MODIFIER | READ_ONLY) == DIRTY_MODIFIER;
+        entry & VALID != 0 && (dirty || entry & self.written != 0)
+    }
+
+    #[inline]
+    fn dirty_bits(&self, entry: u64) -> u64 {
+        (entry ^ READ_ONLY) & (READ_ONLY | self.written)
     }
 
     #[inline]
@@ -306,7 +335,11 @@ impl<const GRANULE_LOG2: u8> Format for ArmS1<GRANULE_LOG2> {
 
     #[inline]
     fn cleaned(&self, entry: u64) -> u64 {
-        entry | READ_ONLY
+        if entry & DIRTY_MODIFIER == 0 {
+            entry & !WRITTEN
+        } else {
+            entry & !WRITTEN | READ_ONLY
+        }
     }
 }
 

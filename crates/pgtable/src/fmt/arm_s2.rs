@@ -22,7 +22,7 @@ use bitflags::bitflags;
 use swiommu_addr::{Pa, PageSize, PageSizes};
 
 use super::AddressForm;
-use super::arm::{ACCESS_FLAG, DIRTY_MODIFIER, Geometry, TABLE_OR_PAGE, VALID, accessed};
+use super::arm::{ACCESS_FLAG, DIRTY_MODIFIER, Geometry, TABLE_OR_PAGE, VALID, WRITTEN, accessed};
 use crate::{
     Access, Entry, Format, HardwareUpdate, HardwareWalk, Leaf, LeafSlots, MemoryType, Prot,
 };
@@ -63,6 +63,8 @@ pub struct ArmS2<const GRANULE_LOG2: u8> {
     geometry: Geometry<GRANULE_LOG2>,
     update: HardwareUpdate,
     context: Context,
+    /// [`WRITTEN`], where it has this meaning: in tables whose dirty state is kept.
+    written: u64,
 }
 
 impl<const GRANULE_LOG2: u8> ArmS2<GRANULE_LOG2> {
@@ -82,6 +84,7 @@ impl<const GRANULE_LOG2: u8> ArmS2<GRANULE_LOG2> {
             geometry,
             update: HardwareUpdate::None,
             context: Context::empty(),
+            written: 0,
         };
         if concatenated {
             new.with_levels(geometry.levels - 1)
@@ -118,6 +121,7 @@ impl<const GRANULE_LOG2: u8> ArmS2<GRANULE_LOG2> {
     #[must_use]
     pub const fn with_dirty_tracking(mut self) -> Self {
         self.update = HardwareUpdate::AccessedAndDirty;
+        self.written = WRITTEN;
         self.with(Context::DIRTY_MODIFIER)
     }
 
@@ -256,6 +260,25 @@ impl<const GRANULE_LOG2: u8> Format for ArmS2<GRANULE_LOG2> {
         prot.intersects(Prot::RW).then_some(bits)
     }
 
+    fn attribute_bits(&self) -> u64 {
+        MEMORY_TYPE_MASK << MEMORY_TYPE_SHIFT
+            | self.geometry.shareability
+            | READ
+            | WRITE
+            | EXECUTE_NEVER
+            | DIRTY_MODIFIER
+            | WRITTEN
+    }
+
+    fn with_attributes(&self, leaf: u64, attributes: u64) -> u64 {
+        let changed = leaf & !self.attribute_bits() | attributes;
+        if self.is_dirty(leaf) && !self.is_dirty(changed) {
+            changed | self.written
+        } else {
+            changed
+        }
+    }
+
     #[inline]
     fn leaf(&self, size: PageSize, level: u8, attributes: u64) -> u64 {
         Geometry::<GRANULE_LOG2>::leaf(size, level) | attributes
@@ -302,8 +325,13 @@ impl<const GRANULE_LOG2: u8> Format for ArmS2<GRANULE_LOG2> {
 
     #[inline]
     fn is_dirty(&self, entry: u64) -> bool {
-        let dirty = VALID | DIRTY_MODIFIER | WRITE;
-        entry & dirty == dirty
+        let dirty = DIRTY_MODIFIER | WRITE;
+        entry & VALID != 0 && (entry & dirty == dirty || entry & self.written != 0)
+    }
+
+    #[inline]
+    fn dirty_bits(&self, entry: u64) -> u64 {
+        entry & (WRITE | self.written)
     }
 
     #[inline]
@@ -317,7 +345,11 @@ impl<const GRANULE_LOG2: u8> Format for ArmS2<GRANULE_LOG2> {
 
     #[inline]
     fn cleaned(&self, entry: u64) -> u64 {
-        entry & !WRITE
+        if entry & DIRTY_MODIFIER == 0 {
+            entry & !WRITTEN
+        } else {
+            entry & !(WRITTEN | WRITE)
+        }
     }
 }
 

@@ -285,6 +285,10 @@ impl Format for Riscv {
         prot.intersects(Prot::RW).then_some(bits)
     }
 
+    fn attribute_bits(&self) -> u64 {
+        READ | WRITE | EXECUTE | USER | MEMORY_TYPE
+    }
+
     #[inline]
     fn leaf(&self, size: PageSize, _level: u8, attributes: u64) -> u64 {
         let napot = if size == NAPOT_SIZE {
@@ -337,6 +341,11 @@ impl Format for Riscv {
     #[inline]
     fn is_dirty(&self, entry: u64) -> bool {
         entry & (VALID | DIRTY) == VALID | DIRTY
+    }
+
+    #[inline]
+    fn dirty_bits(&self, entry: u64) -> u64 {
+        entry & DIRTY
     }
 
     #[inline]

@@ -229,6 +229,10 @@ impl Format for VtdSs {
             .then_some(u64::from(permitted.bits()) | self.leaf_bits)
     }
 
+    fn attribute_bits(&self) -> u64 {
+        PRESENT | SNOOP
+    }
+
     #[inline]
     fn leaf(&self, _size: PageSize, level: u8, attributes: u64) -> u64 {
         let large = if level == 0 { 0 } else { PAGE_SIZE };
@@ -288,6 +292,11 @@ impl Format for VtdSs {
     #[inline]
     fn is_dirty(&self, entry: u64) -> bool {
         entry & DIRTY != 0 && entry & PRESENT != 0
+    }
+
+    #[inline]
+    fn dirty_bits(&self, entry: u64) -> u64 {
+        entry & DIRTY
     }
 
     #[inline]

@@ -273,6 +273,10 @@ impl Format for X86_64 {
         prot.intersects(Prot::RW).then_some(USER | ACCESSED | write)
     }
 
+    fn attribute_bits(&self) -> u64 {
+        WRITABLE | USER
+    }
+
     #[inline]
     fn leaf(&self, _size: PageSize, level: u8, attributes: u64) -> u64 {
         let large = if level == 0 { 0 } else { PAGE_SIZE };
@@ -331,6 +335,11 @@ impl Format for X86_64 {
     #[inline]
     fn is_dirty(&self, entry: u64) -> bool {
         entry & (PRESENT | DIRTY) == PRESENT | DIRTY
+    }
+
+    #[inline]
+    fn dirty_bits(&self, entry: u64) -> u64 {
+        entry & DIRTY
     }
 
     #[inline]

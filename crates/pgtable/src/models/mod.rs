@@ -9,6 +9,7 @@ mod dirty;
 mod epoch;
 mod growing;
 mod mapping;
+mod protecting;
 mod tables;
 mod tiny;
 mod unmapping;
@@ -104,6 +105,13 @@ impl World {
         let bytes = unmapped.bytes(self.table.memory());
         assert_eq!(bytes, mapped << PAGE.log2());
         unmapped.flushed()
+    }
+
+    /// Lets pages, which are mapped, only be read.
+    fn protect(&self, first: u64, count: u64) {
+        let pages = IovaRange::from_len(iova(first), count << PAGE.log2()).unwrap();
+        let protected = self.table.protect(pages, Prot::READ).unwrap();
+        assert_eq!(protected.range(), Some(pages));
     }
 
     /// Frees tables when nobody is in them any more.

@@ -16,6 +16,7 @@ pub(super) struct Tiny {
 const LEAF: u64 = 1 << 63;
 const TABLE: u64 = 1 << 62;
 const DIRTY: u64 = 1 << 61;
+const READ_ONLY: u64 = 1 << 60;
 const ADDRESS: u64 = (1 << 48) - 1;
 
 /// A leaf that leads to where no page of a model is.
@@ -53,12 +54,17 @@ impl Format for Tiny {
         PageSizes::between(Self::GRANULE, Self::item_size(self.most_levels - 1))
     }
 
-    fn attributes(&self, _: Prot) -> Option<u64> {
-        Some(0)
+    fn attributes(&self, prot: Prot) -> Option<u64> {
+        let read_only = !prot.contains(Prot::WRITE);
+        Some(if read_only { READ_ONLY } else { 0 })
     }
 
-    fn leaf(&self, _: PageSize, _: u8, _: u64) -> u64 {
-        LEAF
+    fn attribute_bits(&self) -> u64 {
+        READ_ONLY
+    }
+
+    fn leaf(&self, _: PageSize, _: u8, attributes: u64) -> u64 {
+        LEAF | attributes
     }
 
     fn table(&self, _: u8) -> u64 {
@@ -75,12 +81,16 @@ impl Format for Tiny {
 
     fn decode(&self, entry: u64, level: u8) -> Entry {
         let pa = Pa::new(entry & ADDRESS);
-        match entry & !(ADDRESS | DIRTY) {
+        match entry & !(ADDRESS | DIRTY | READ_ONLY) {
             0 if entry == 0 => Entry::Absent,
             LEAF => Entry::Leaf(Leaf {
                 pa,
                 size: Self::item_size(level),
-                prot: Prot::RW,
+                prot: if entry & READ_ONLY == 0 {
+                    Prot::RW
+                } else {
+                    Prot::READ
+                },
                 dirty: self.is_dirty(entry),
             }),
             TABLE if level > 0 => Entry::Table {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use swiommu_addr::{Iova, Pa, PageSize};
-use swiommu_pgtable::{Error, Format, HeapTables, OutOfMemory, PageTable, TableMemory};
+use swiommu_pgtable::{Error, Format, HeapTables, OutOfMemory, PageTable, Prot, TableMemory};
 
 use crate::support::*;
 
@@ -46,6 +46,7 @@ type Shared<F> = Arc<PageTable<F, Arc<Interfering>>>;
 enum Deed {
     Map,
     Unmap,
+    Protect,
 }
 
 /// An operation on a range of its own.
@@ -58,7 +59,7 @@ struct Step {
 
 impl Step {
     fn prepare<F: Format>(self, table: &Shared<F>) {
-        if matches!(self.deed, Deed::Unmap) {
+        if matches!(self.deed, Deed::Unmap | Deed::Protect) {
             map(table, self.start, PA + self.start % (1 << 40), self.len);
         }
     }
@@ -67,17 +68,25 @@ impl Step {
         match self.deed {
             Deed::Map => map(table, self.start, PA + self.start % (1 << 40), self.len),
             Deed::Unmap => assert_eq!(unmap(table, self.start, self.len).1, self.len),
+            Deed::Protect => {
+                let range = iova(self.start, self.len);
+                let protected = table.protect(range, Prot::READ).unwrap();
+                assert_eq!(protected.range(), Some(range));
+            }
         }
     }
 
     fn check<F: Format>(self, table: &Shared<F>) {
         for at in [self.start, self.start + (self.len - 1)].map(Iova::new) {
-            let found = table
-                .translate(at)
-                .map(|found| found.resolve(at).get() - PA);
+            let translation = table.translate(at);
+            let found = translation.map(|found| found.resolve(at).get() - PA);
             match self.deed {
                 Deed::Map => assert_eq!(found, Ok(at.get() % (1 << 40)), "{self:?}"),
                 Deed::Unmap => assert!(matches!(found, Err(Error::NotMapped { .. })), "{self:?}"),
+                Deed::Protect => {
+                    assert_eq!(found, Ok(at.get() % (1 << 40)), "{self:?}");
+                    assert!(translation.is_ok_and(|found| !found.prot.contains(Prot::WRITE)));
+                }
             }
         }
     }
@@ -99,6 +108,8 @@ pub(crate) fn a_neighbour_at_any_step_changes_nothing<F: Format>(format: F) {
         (Deed::Map, Deed::Map),
         (Deed::Map, Deed::Unmap),
         (Deed::Unmap, Deed::Map),
+        (Deed::Protect, Deed::Map),
+        (Deed::Map, Deed::Protect),
     ];
     for (outer, inner) in outer
         .iter()

@@ -13,6 +13,7 @@ mod model;
 mod operations;
 mod own;
 mod permissions;
+mod protect;
 mod reserved;
 mod show;
 mod support;
@@ -91,6 +92,21 @@ macro_rules! for_every_format {
             #[test]
             fn a_batch_sees_what_is_mapped_during_it() {
                 batch::a_batch_sees_what_is_mapped_during_it($format);
+            }
+
+            #[test]
+            fn a_changed_leaf_is_as_a_new_one() {
+                protect::a_changed_leaf_is_as_a_new_one($format);
+            }
+
+            #[test]
+            fn what_is_dirty_stays_dirty() {
+                protect::what_is_dirty_stays_dirty($format);
+            }
+
+            #[test]
+            fn a_range_changes_whole_or_not_at_all() {
+                protect::a_range_changes_whole_or_not_at_all($format);
             }
 
             #[test]

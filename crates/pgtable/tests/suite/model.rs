@@ -22,6 +22,11 @@ enum Operation {
         at: u64,
         len: u64,
     },
+    Protect {
+        at: u64,
+        len: u64,
+        read_only: bool,
+    },
     Write {
         at: u64,
     },
@@ -43,6 +48,8 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         4 => (near_power.clone(), prop::collection::vec(run, 1..4), any::<bool>(), 0_u8..28)
             .prop_map(|(at, runs, read_only, largest)| Operation::Map { at, runs, read_only, largest }),
         3 => (near_power.clone(), len.clone()).prop_map(|(at, len)| Operation::Unmap { at, len }),
+        3 => (near_power.clone(), len.clone(), any::<bool>())
+            .prop_map(|(at, len, read_only)| Operation::Protect { at, len, read_only }),
         2 => near_power.clone().prop_map(|at| Operation::Write { at }),
         1 => (near_power, len, any::<bool>())
             .prop_map(|(at, len, clear)| Operation::ReadDirty { at, len, clear }),
@@ -131,6 +138,7 @@ fn check<F: Format>(format: F, operations: &[Operation]) -> Result<(), TestCaseE
                 largest,
             } => both.map(*at, runs, *read_only, *largest)?,
             Operation::Unmap { at, len } => both.unmap(*at, *len)?,
+            Operation::Protect { at, len, read_only } => both.protect(*at, *len, *read_only)?,
             Operation::Write { at } => both.write(*at)?,
             Operation::ReadDirty { at, len, clear } => both.read_dirty(*at, *len, *clear)?,
         }
@@ -224,6 +232,44 @@ impl<F: Format> Both<F> {
             unmap(&self.table, start, end - start),
             (iova(first, after - first), bytes)
         );
+        Ok(())
+    }
+
+    fn protect(&mut self, at: u64, len: u64, read_only: bool) -> Result<(), TestCaseError> {
+        let (start, end) = Self::range(at, len);
+        let prot = if read_only { Prot::READ } else { Prot::RW };
+        let result = self.table.protect(iova(start, end - start), prot);
+        let leaves = self.model.touching(start, end);
+        let mut reached = start;
+        for &first in &leaves {
+            let size = self.model.leaves[&first].size;
+            if first > reached {
+                break;
+            }
+            if first < start || first + size > end {
+                let leaf = iova(first, size);
+                prop_assert_eq!(result, Err(Error::LeafCut { leaf }));
+                return Ok(());
+            }
+            reached = first + size;
+        }
+        if reached < end {
+            let hole =
+                matches!(result, Err(Error::NotMapped { iova, .. }) if iova.get() == reached);
+            prop_assert!(hole, "{:?}, not {:#x}", result, reached);
+            return Ok(());
+        }
+        let mut changed = None;
+        for first in leaves {
+            let leaf = self.model.leaves.get_mut(&first).unwrap();
+            if leaf.writable == read_only {
+                leaf.writable = !read_only;
+                leaf.dirty |= born_dirty(&self.table.format(), prot);
+                changed = Some((changed.map_or(first, |(from, _)| from), first + leaf.size));
+            }
+        }
+        let changed = changed.map(|(from, to)| iova(from, to - from));
+        prop_assert_eq!(result.unwrap().range(), changed);
         Ok(())
     }
 
