@@ -38,3 +38,8 @@ pub use range::{AddrRange, GpaRange, HvaRange, IovaRange, PaRange};
 
 #[cfg(test)]
 mod tests;
+
+/// The example there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -69,3 +69,8 @@ const PAGE: PageSize = PageSize::SIZE_4K;
 
 #[cfg(test)]
 mod tests;
+
+/// The example there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

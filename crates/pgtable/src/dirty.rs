@@ -49,6 +49,25 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// range. Each slot is made clean by an atomic operation: a write that the hardware records at the same time is reported
     /// now or next time.
     ///
+    /// ```
+    /// # use swiommu_addr::*; use swiommu_pgtable::*; use swiommu_pgtable::fmt::VtdSs;
+    /// let table = PageTable::new(VtdSs::four_level().with_accessed_dirty(), HeapTables::new())?;
+    /// let run = PaRange::from_len(Pa::new(0x9000_0000), 0x4000).unwrap();
+    /// assert!(table.map(Iova::new(0x1000), run, Prot::RW, PageSizes::ALL)?.replaced().is_none());
+    /// // What hardware does on a write:
+    /// table.set_dirty(Iova::new(0x2345))?;
+    ///
+    /// let mut written = Vec::new();
+    /// let all = IovaRange::from_len(Iova::new(0), 0x10_0000).unwrap();
+    /// let cleaned = table.read_dirty(all, DirtyRead::Clear, |leaf| written.push(leaf))?;
+    /// let page = IovaRange::from_len(Iova::new(0x2000), 0x1000).unwrap();
+    /// assert_eq!((written, cleaned.range()), (vec![page], Some(page)));
+    ///
+    /// let cleaned = table.read_dirty(all, DirtyRead::Clear, |leaf| panic!("{leaf} was written again"))?;
+    /// assert_eq!(cleaned.range(), None);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OutOfRange`], with nothing visited.
     pub fn read_dirty(

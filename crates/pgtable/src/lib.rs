@@ -132,9 +132,12 @@
 //! # Features
 //!
 //! `std` (default) adds [`HeapTables`]. Without it the crate needs `alloc` only, for the list of detached tables.
+//!
+//! Rust 1.95 is the oldest compiler that the crate is built with.
 
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(feature = "std")]
@@ -186,3 +189,8 @@ pub use walker::{
     Access, EntryAction, EntryMemory, Exchange, HardwareUpdate, HardwareWalk, MemoryType,
     NoTableMemory, PhysicalEntries, Reached, Refusal, WalkFault, WalkStep, Walked, Walker,
 };
+
+/// The example there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

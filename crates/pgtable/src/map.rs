@@ -15,6 +15,21 @@ use crate::{
 
 impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// Maps `iova` and what follows to one range of physical memory: [`map_runs`](Self::map_runs) with a single run.
+    ///
+    /// ```
+    /// # use swiommu_addr::*; use swiommu_pgtable::*; use swiommu_pgtable::fmt::X86_64;
+    /// # let memory = HeapTables::new();
+    /// let table = PageTable::new(X86_64::four_level(), &memory)?;
+    /// let run = PaRange::from_len(Pa::new(0x8020_0000), 0x20_1000).unwrap();
+    /// let mapped = table.map(Iova::new(0x4000_0000), run, Prot::RW, PageSizes::ALL)?;
+    /// // Nothing was there, not even an empty table that would have to be freed.
+    /// assert!(mapped.replaced().is_none());
+    ///
+    /// let again = table.map(Iova::new(0x4020_0000), run, Prot::READ, PageSizes::ALL);
+    /// let iova = Iova::new(0x4020_0000);
+    /// assert_eq!(again.unwrap_err(), Error::AlreadyMapped { iova });
+    /// # Ok::<(), Error>(())
+    /// ```
     #[inline]
     pub fn map(
         &self,
@@ -33,6 +48,22 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     ///
     /// Every leaf is the largest, of those that the table offers and `sizes` allows, to which its IOVA and its physical
     /// address are aligned and which the rest of its run fills.
+    ///
+    /// ```
+    /// # use swiommu_addr::*; use swiommu_pgtable::*; use swiommu_pgtable::fmt::X86_64;
+    /// # let table = PageTable::new(X86_64::four_level(), HeapTables::new())?;
+    /// // What is contiguous for a device lies in three pieces.
+    /// let runs = [(0x7000, 0x1000), (0x8020_0000, 0x20_0000), (0x3000, 0x2000)]
+    ///     .map(|(pa, len)| PaRange::from_len(Pa::new(pa), len).unwrap());
+    /// let start = Iova::new(0x3f_f000);
+    /// assert!(table.map_runs(start, &runs, Prot::RW, PageSizes::ALL)?.replaced().is_none());
+    ///
+    /// let all = IovaRange::from_len(start, 0x20_3000).unwrap();
+    /// let leaves: Vec<_> = table.leaves(all)?.map(|leaf| (leaf.pa.get(), leaf.size)).collect();
+    /// let (small, large) = (PageSize::SIZE_4K, PageSize::SIZE_2M);
+    /// assert_eq!(leaves, [(0x7000, small), (0x8020_0000, large), (0x3000, small), (0x4000, small)]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// Any of [`Error`] except [`Error::NotMapped`], and then no translation has changed and no table is lost. (The root of

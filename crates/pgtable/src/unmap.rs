@@ -24,6 +24,23 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// Tables whose addresses all lie in the range are taken out unread, at the cost of one store. Tables that are covered
     /// in part stay for later use, even when they are empty now. No memory is needed.
     ///
+    /// ```
+    /// # use swiommu_addr::*; use swiommu_pgtable::*; use swiommu_pgtable::fmt::X86_64;
+    /// # let memory = HeapTables::new();
+    /// # let table = PageTable::new(X86_64::four_level(), &memory)?;
+    /// let run = PaRange::from_len(Pa::new(0x8020_0000), 0x20_0000).unwrap();
+    /// assert!(table.map(Iova::new(0x20_0000), run, Prot::RW, PageSizes::ALL)?.replaced().is_none());
+    ///
+    /// // A page of a leaf of 2 MiB: all of it goes.
+    /// let page = IovaRange::from_len(Iova::new(0x20_5000), 0x1000).unwrap();
+    /// let unmapped = table.unmap(page)?;
+    /// assert_eq!(unmapped.range(), IovaRange::from_len(Iova::new(0x20_0000), 0x20_0000).unwrap());
+    /// assert_eq!(unmapped.bytes(&memory), 0x20_0000);
+    /// // … invalidate `unmapped.range()`, wait for walks in progress …
+    /// unmapped.flushed().free(&memory);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OutOfRange`], with nothing changed.
     #[inline]

@@ -55,6 +55,22 @@ struct Stop {
 impl<F: Format, M: TableMemory> PageTable<F, M> {
     /// The leaf that translates `iova`, as the entries in memory say now.
     ///
+    /// ```
+    /// # use swiommu_addr::*; use swiommu_pgtable::*; use swiommu_pgtable::fmt::VtdSs;
+    /// # let table = PageTable::new(VtdSs::four_level(), HeapTables::new())?;
+    /// let run = PaRange::from_len(Pa::new(0x8020_0000), 0x20_0000).unwrap();
+    /// assert!(table.map(Iova::new(0x20_0000), run, Prot::READ, PageSizes::ALL)?.replaced().is_none());
+    ///
+    /// let iova = Iova::new(0x23_4567);
+    /// let leaf = table.translate(iova)?;
+    /// assert_eq!((leaf.iova, leaf.size, leaf.prot), (Iova::new(0x20_0000), PageSize::SIZE_2M, Prot::READ));
+    /// assert_eq!(leaf.resolve(iova), Pa::new(0x8023_4567));
+    ///
+    /// let (iova, level) = (Iova::new(0x40_0000), 1);
+    /// assert_eq!(table.translate(iova), Err(Error::NotMapped { iova, level }));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::NotMapped`] or [`Error::Malformed`].
     #[inline]

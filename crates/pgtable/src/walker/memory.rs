@@ -10,6 +10,66 @@ use crate::sync::{AtomicU64, Ordering};
 ///
 /// Only entries of tables are accessed through it. Where a leaf leads is for the caller of the walk to translate and access,
 /// so the two kinds of second-stage fault cannot be mixed up.
+///
+/// A guest's table in guest memory, which another table translates:
+///
+/// ```
+/// use swiommu_addr::{Gpa, Iova, Pa, PaRange, PageSizes};
+/// use swiommu_pgtable::fmt::{VtdSs, X86_64};
+/// use swiommu_pgtable::{
+///     Access, EntryAction, EntryMemory, Exchange, HeapTables, PageTable, PhysicalEntries, Prot, Root, TableMemory,
+///     WalkFault, Walker,
+/// };
+///
+/// type Physical<'a> = PhysicalEntries<&'a HeapTables>;
+///
+/// struct GuestMemory<'a> {
+///     second_stage: &'a PageTable<VtdSs, &'a HeapTables>,
+///     memory: Physical<'a>,
+/// }
+///
+/// impl GuestMemory<'_> {
+///     /// For the second stage, a guest physical address is what it translates.
+///     fn resolve(&self, at: Gpa, wanted: Access) -> Result<Pa, String> {
+///         let at = Iova::new(at.get());
+///         let found = self.second_stage.walker().walk(at, wanted);
+///         found.map(|found| found.resolve(at)).map_err(|fault| fault.to_string())
+///     }
+/// }
+///
+/// impl EntryMemory for GuestMemory<'_> {
+///     type Address = Gpa;
+///     type Fault = String;
+///
+///     fn read(&self, at: Gpa) -> Result<u64, String> {
+///         let pa = self.resolve(at, Access::READ)?;
+///         self.memory.read(pa).map_err(|fault| fault.to_string())
+///     }
+///
+///     fn compare_exchange(&self, at: Gpa, old: u64, new: u64) -> Result<Exchange, String> {
+///         let pa = self.resolve(at, Access::READ | Access::WRITE)?;
+///         self.memory.compare_exchange(pa, old, new).map_err(|fault| fault.to_string())
+///     }
+/// }
+///
+/// let memory = HeapTables::new();
+/// let second_stage = PageTable::new(VtdSs::four_level(), &memory)?;
+/// // The guest has one page, at 0x5000. It is the root of the guest's table, and what its only entry names is nowhere.
+/// let page = memory.alloc(swiommu_addr::PageSize::SIZE_4K)?;
+/// let run = PaRange::from_len(page, 0x1000).unwrap();
+/// assert!(second_stage.map(Iova::new(0x5000), run, Prot::RW, PageSizes::ALL)?.replaced().is_none());
+/// let guest = GuestMemory { second_stage: &second_stage, memory: PhysicalEntries::new(&memory) };
+/// assert_eq!(guest.compare_exchange(Gpa::new(0x5000), 0, 0x9007), Ok(Exchange::Done));
+///
+/// let root = Root { table: Gpa::new(0x5000), levels: 4 };
+/// let walker = Walker::new(X86_64::four_level(), &guest, root).unwrap();
+/// let fault = walker.walk(Iova::new(0x1234), Access::USER_READ).unwrap_err();
+/// assert!(matches!(
+///     fault,
+///     WalkFault::Entry { at, level: 2, action: EntryAction::Read, .. } if at == Gpa::new(0x9000)
+/// ));
+/// # Ok::<(), swiommu_pgtable::Error>(())
+/// ```
 pub trait EntryMemory {
     /// What the tables hold as addresses.
     type Address: Address;
