@@ -43,8 +43,12 @@ fn check<F: HardwareWalk>(format: F, level: u8, entry: u64, rules: &[(u64, Bit)]
         matches!(good, Entry::Table { .. } | Entry::Leaf(_)),
         "{good:?}"
     );
+    agrees(format, level, 0);
+    agrees(format, level, entry);
     for bit in 0..64 {
+        agrees(format, level, entry & !(1 << bit));
         let changed = entry | 1 << bit;
+        agrees(format, level, changed);
         if changed == entry {
             continue;
         }
@@ -64,6 +68,26 @@ fn check<F: HardwareWalk>(format: F, level: u8, entry: u64, rules: &[(u64, Bit)]
             Some((_, Changes)) => assert_ne!(target(decoded), target(good), "bit {bit}"),
             None => assert_eq!(target(decoded), target(good), "bit {bit}"),
         }
+    }
+}
+
+/// What a format says about an entry in short is what decoding it says.
+#[track_caller]
+fn agrees<F: HardwareWalk>(format: F, level: u8, entry: u64) {
+    let decoded = format.decode(entry, level);
+    let shown = format!("{entry:#x} at level {level}");
+    let absent = decoded == Entry::Absent;
+    assert_eq!(format.is_absent(entry), absent, "{shown}");
+    let next = match decoded {
+        Entry::Table {
+            table,
+            level: below,
+        } if below + 1 == level => Some(table),
+        _ => None,
+    };
+    assert_eq!(format.next_table(entry, level), next, "{shown}");
+    if let Entry::Leaf(leaf) = decoded {
+        assert_eq!(format.is_dirty(entry), leaf.dirty, "{shown}");
     }
 }
 

@@ -4,7 +4,7 @@ use swiommu_addr::{Gpa, Iova};
 use swiommu_pgtable::fmt::AddressForm::Bits48;
 use swiommu_pgtable::fmt::{Amdv1, ArmS1, ArmS2, Riscv, VtdSs, X86_64};
 use swiommu_pgtable::{
-    Access, EntryAction, HardwareUpdate, HardwareWalk, Refusal, Root, WalkFault, Walker,
+    Access, EntryAction, Format, HardwareUpdate, HardwareWalk, Refusal, Root, WalkFault, Walker,
 };
 
 use crate::foreign::{Foreign, Nowhere};
@@ -376,4 +376,51 @@ fn a_fault_says_what_is_wrong_and_where() {
         fault.to_string(),
         "0x800000000000 is not an input address of the table"
     );
+}
+
+/// What a write leaves in an entry, and what a dirty read takes away again: the marks of the manuals, for the owner of a table.
+#[test]
+fn dirty_marks_are_those_of_the_manuals() {
+    #[track_caller]
+    fn marks<F: HardwareWalk>(format: F, clean: u64, dirty: u64) {
+        assert!(!format.is_dirty(clean) && format.is_dirty(dirty));
+        assert_eq!(
+            (format.dirtied(clean), format.dirtied(dirty)),
+            (dirty, dirty)
+        );
+        assert_eq!(
+            (format.cleaned(clean), format.cleaned(dirty)),
+            (clean, clean)
+        );
+        // What is absent was not written, whatever else is in the entry.
+        assert!(!format.is_dirty(0) && !format.is_dirty(clean ^ dirty));
+    }
+    marks(Amdv1::new(), 0x7000_0000_4001_7e01, 0x7000_0000_4001_7e41);
+    marks(X86_64::four_level(), 0xa_bcde_f027, 0xa_bcde_f067);
+    marks(
+        VtdSs::four_level().with_accessed_dirty(),
+        0xa_bcde_f103,
+        0xa_bcde_f303,
+    );
+    marks(Riscv::sv39(), 0x2_af37_bc57, 0x2_af37_bcd7);
+    // DBM says that a leaf can be written: AP[2] clear, or S2AP[1] set, that it was.
+    let s1 = ArmS1::<12>::new(Bits48, 48, 48).unwrap();
+    let s2 = ArmS2::<12>::new(Bits48, 48, 48).unwrap();
+    let dbm = 1 << 51;
+    marks(s1, dbm | 0xa_bcde_ffc3, dbm | 0xa_bcde_ff43);
+    marks(s2, dbm | 0xa_bcde_f77f, dbm | 0xa_bcde_f7ff);
+    for (leaf, cleaned) in [
+        (0xa_bcde_ff43, 0xa_bcde_ffc3),
+        (0xa_bcde_ffc3, 0xa_bcde_ffc3),
+    ] {
+        assert!(!s1.is_dirty(leaf));
+        assert_eq!((s1.dirtied(leaf), s1.cleaned(leaf)), (leaf, cleaned));
+    }
+    for (leaf, cleaned) in [
+        (0xa_bcde_f7ff, 0xa_bcde_f77f),
+        (0xa_bcde_f77f, 0xa_bcde_f77f),
+    ] {
+        assert!(!s2.is_dirty(leaf));
+        assert_eq!((s2.dirtied(leaf), s2.cleaned(leaf)), (leaf, cleaned));
+    }
 }
