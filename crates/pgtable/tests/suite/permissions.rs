@@ -385,6 +385,8 @@ fn what_is_not_for_users_is_privileged() {
     assert_eq!(prot(x86, 0x63), Prot::RW | Prot::PRIV);
     assert_eq!(prot(x86, 1 << 63 | 0x65), Prot::READ | Prot::NOEXEC);
     assert_eq!(prot(Riscv::sv39(), 0xcf), Prot::RW | Prot::PRIV);
+    // What can only be executed is for no device to read.
+    assert_eq!(prot(Riscv::sv39(), 0xd9), Prot::empty());
     // Writable once the hardware makes it so, or not at all.
     let clean = 1 << 51 | 0xfc3;
     let s1 = ArmS1::<12>::new(Bits48, 48, 48).unwrap();
