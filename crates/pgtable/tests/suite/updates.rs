@@ -110,6 +110,13 @@ fn x86_64_marks_all_entries_as_accessed_and_the_leaf_as_dirty() {
     check(format, &X86_CLEAN, Access::PRIVILEGED_WRITE, &written);
     // What Linux writes needs no update.
     check(format, &written, READ, &written);
+    // One entry that is not marked is enough, or two.
+    for (first, second) in [(0, 0), (1, 1), (2, 2), (0, 1), (1, 2)] {
+        let mut path = written;
+        path[first] = X86_CLEAN[first];
+        path[second] = X86_CLEAN[second];
+        check(format, &path, READ, &written);
+    }
     // EAFE: EA, bit 10, as well.
     let extended = X86_64::four_level().with_extended_accessed_flag();
     let after = [0x1_0000_1427, 0x1_0000_2427, 0x1_0000_3427, 0xa_bcde_f467];
