@@ -45,6 +45,10 @@ impl Format for Own {
         prot.intersects(Prot::RW).then_some(write)
     }
 
+    fn attribute_bits(&self) -> u64 {
+        WRITE
+    }
+
     fn leaf(&self, _size: PageSize, _level: u8, attributes: u64) -> u64 {
         PRESENT | LEAF | attributes
     }
