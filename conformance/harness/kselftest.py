@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs a program made with the kernel's kselftest_harness.h and prints one line for each test.
+"""Runs a program made with the kernel's kselftest_harness.h, or one that reports in the same manner,
+and prints one line for each test.
 
 All tests run in one process, as in real use. If it crashes or hangs, the test that was running
 has failed, and the tests after it run in a new process. The lines are those that compare.py reads.
@@ -21,7 +22,7 @@ from output import Output
 
 STARTED = re.compile(r"#  RUN           (\S+) \.\.\.")
 RESULT = re.compile(r"(ok|not ok) \d+ (\S+)(?: # (SKIP)?\s*(.*))?")
-REASON = re.compile(r"# (\S+\.[ch]:\d+:.*|\S+: Test .*)")
+REASON = re.compile(r"# (\S+\.(?:[ch]|rs):\d+:.*|\S+: Test .*)")
 # Seconds that processes may take to end by themselves once the program has ended.
 GRACE = 2.0
 

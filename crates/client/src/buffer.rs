@@ -6,14 +6,17 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 /// Anonymous private memory, like a VMM's RAM.
 #[derive(Debug)]
-pub(crate) struct Buffer {
+pub struct Buffer {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl Buffer {
     /// `len` zeroed bytes, page aligned.
-    pub(crate) fn new(len: usize) -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new(len: usize) -> std::io::Result<Self> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new anonymous mapping at an address that the kernel chooses touches no memory of anybody's.
         let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, MapFlags::PRIVATE) }?;
@@ -21,16 +24,18 @@ impl Buffer {
         Ok(Self { start, len })
     }
 
-    pub(crate) fn address(&self) -> u64 {
+    /// Where it is.
+    pub fn address(&self) -> u64 {
         self.start.as_ptr().addr() as u64
     }
 
-    pub(crate) fn len(&self) -> u64 {
+    /// How long it is, in bytes.
+    pub fn len(&self) -> u64 {
         self.len as u64
     }
 
     /// The first bytes, as they are in memory now.
-    pub(crate) fn first_bytes(&self, count: usize) -> Vec<u8> {
+    pub fn first_bytes(&self, count: usize) -> Vec<u8> {
         let count = count.min(self.len);
         // SAFETY: `count` bytes from `start` are mapped readable for as long as `self` lives. They are read volatile,
         // because a device may write them at any time.

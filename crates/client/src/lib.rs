@@ -14,5 +14,6 @@ pub mod raw;
 mod tour;
 mod vfio;
 
+pub use buffer::Buffer;
 pub use error::Error;
 pub use tour::tour;

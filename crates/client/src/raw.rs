@@ -118,6 +118,40 @@ pub fn check_map(iommufd: impl AsFd, hwpt: u32, iova: u64, memory: (u64, u64)) -
     test(iommufd, 3, hwpt, [iova, len, address, 0, 0, 0]).map(|_| ())
 }
 
+/// Checks what an entry of the IOTLB of a nested page table of the mock's holds.
+///
+/// # Errors
+/// `EINVAL` when it is something else.
+pub fn check_iotlb(iommufd: impl AsFd, hwpt: u32, entry: u32, value: u32) -> io::Result<()> {
+    let word = u64::from(entry) | u64::from(value) << 32;
+    test(iommufd, 14, hwpt, [word, 0, 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Lets a mock device ask for a page that it wants to read, in a page request group of its own.
+///
+/// # Errors
+/// What the system says.
+pub fn trigger_iopf(iommufd: impl AsFd, idev: u32, group: u32, address: u64) -> io::Result<()> {
+    const READ: u64 = 1;
+    let words = [
+        u64::from(idev),
+        u64::from(group) | READ << 32,
+        address,
+        0,
+        0,
+        0,
+    ];
+    test(iommufd, 15, 0, words).map(|_| ())
+}
+
+/// Lets a mock device report an event to its guest.
+///
+/// # Errors
+/// What the system says.
+pub fn trigger_vevent(iommufd: impl AsFd, idev: u32) -> io::Result<()> {
+    test(iommufd, 17, 0, [u64::from(idev), 0, 0, 0, 0, 0]).map(|_| ())
+}
+
 /// Opens a software access to an IOAS. Returns the number of its descriptor, which is the caller's to close.
 ///
 /// # Errors

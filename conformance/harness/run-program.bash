@@ -1,9 +1,11 @@
-# Sourced by programs/kernel-*: runs one of the kernel's IOMMUFD selftests under swiommu.
+# Sourced by programs/*: runs under swiommu what reports as the kernel's selftests do.
 #
+#   run_program NAME BINARY HUGE_PAGES
 #   run_selftest NAME BINARY HUGE_PAGES
 #
-# runs BINARY of the selftests and reports for conformance/NAME. The arrays swiommu_options and granted say with which options
-# and with which capabilities beyond its own; an unprivileged user is granted none.
+# The first runs the program BINARY, the second BINARY of the kernel's IOMMUFD selftests, and both report for conformance/NAME. The
+# arrays swiommu_options and granted say with which options and with which capabilities beyond its own; an unprivileged user is
+# granted none.
 set -euo pipefail
 
 # A test that pins more than this needs CAP_IPC_LOCK. It is the limit of a Debian login.
@@ -17,10 +19,14 @@ has_capability() {
 }
 
 run_selftest() {
-    local name=$1 binary=$2 huge_pages=$3
-    local selftests swiommu=${SWIOMMU:?} become=() lacks=() capability what
+    local selftests
     selftests=$("$CONFORMANCE/harness/kernel-selftests")
-    binary=$selftests/$binary
+    run_program "$1" "$selftests/$2" "$3"
+}
+
+run_program() {
+    local name=$1 binary=$2 huge_pages=$3
+    local swiommu=${SWIOMMU:?} become=() lacks=() capability what
     log=$CONFORMANCE_CACHE/$name.log
 
     ulimit -S -l "$memlock_kib" 2>/dev/null || ulimit -l "$memlock_kib" || {
