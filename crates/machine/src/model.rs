@@ -3,6 +3,7 @@
 
 mod dma;
 mod mock;
+mod smmuv3;
 mod vtd;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 pub use dma::DmaSettings;
 pub use mock::MockSettings;
+use swiommu_iommu::smmuv3::SmmuSettings;
 use swiommu_iommu::vtd::VtdSettings;
 use swiommu_iommu::{Endpoint, Epochs, GroupId, Unit};
 use swiommu_mem::PhysicalMemory;
@@ -25,13 +27,19 @@ use crate::description::text::print;
 pub enum UnitModel {
     /// Intel VT-d in scalable mode.
     Vtd(VtdSettings),
+    /// Arm SMMUv3.
+    Smmuv3(SmmuSettings),
     /// The mock of the kernel's selftest.
     Mock(MockSettings),
 }
 
 impl UnitModel {
-    pub(crate) fn all() -> [Self; 2] {
-        [Self::Vtd(VtdSettings::default()), Self::Mock(MockSettings)]
+    pub(crate) fn all() -> [Self; 3] {
+        [
+            Self::Vtd(VtdSettings::default()),
+            Self::Smmuv3(SmmuSettings::default()),
+            Self::Mock(MockSettings),
+        ]
     }
 
     /// What it is, in words.
@@ -42,6 +50,7 @@ impl UnitModel {
     pub(crate) fn configurable(&self) -> &dyn UnitKind {
         match self {
             Self::Vtd(settings) => settings,
+            Self::Smmuv3(settings) => settings,
             Self::Mock(settings) => settings,
         }
     }
@@ -49,6 +58,7 @@ impl UnitModel {
     pub(crate) fn configurable_mut(&mut self) -> &mut dyn UnitKind {
         match self {
             Self::Vtd(settings) => settings,
+            Self::Smmuv3(settings) => settings,
             Self::Mock(settings) => settings,
         }
     }

@@ -3,8 +3,12 @@ use std::num::NonZeroUsize;
 use proptest::option;
 use proptest::prelude::*;
 use swiommu_iommu::Retention;
+use swiommu_iommu::smmuv3::spec::AddressSize;
+use swiommu_iommu::smmuv3::{SmmuFeatures, SmmuSettings};
 use swiommu_iommu::vtd::VtdSettings;
 use swiommu_iommu::vtd::spec::AddressWidth;
+
+use swiommu_pgtable::HardwareUpdate;
 
 use super::*;
 use crate::{DmaSettings, MockSettings};
@@ -36,8 +40,33 @@ fn model() -> impl Strategy<Value = UnitModel> {
                 erratum_772415,
             })
         ),
+        smmu().prop_map(UnitModel::Smmuv3),
         Just(UnitModel::Mock(MockSettings)),
     ]
+}
+
+fn smmu() -> impl Strategy<Value = SmmuSettings> {
+    let updates = [
+        HardwareUpdate::None,
+        HardwareUpdate::Accessed,
+        HardwareUpdate::AccessedAndDirty,
+    ];
+    let chosen = (
+        prop::sample::select(AddressSize::ALL.to_vec()),
+        0..=20_u8,
+        prop::sample::select(updates.to_vec()),
+        retention(),
+        any::<u32>().prop_map(SmmuFeatures::from_bits_truncate),
+    );
+    chosen.prop_map(
+        |(output, ssid_bits, updates, caches, features)| SmmuSettings {
+            output,
+            ssid_bits,
+            updates,
+            caches,
+            features,
+        },
+    )
 }
 
 fn unit() -> impl Strategy<Value = UnitDescription> {
@@ -106,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "(vtd|mock|dma|)[:,]?((aw|caches|name|at|group)[=,:]?.{0,6},?){0,3}") {
+    fn no_text_makes_it_panic(text in "(vtd|smmuv3|mock|dma|)[:,]?((aw|caches|name|oas|ssid-bits|ats|at|group)[=,:]?.{0,6},?){0,3}") {
         let _ = text.parse::<UnitDescription>();
         let _ = text.parse::<DeviceDescription>();
         let _ = text.parse::<PciAddress>();
@@ -129,9 +158,12 @@ fn an_error_says_what_is_allowed() {
     for (text, message) in [
         (
             "amdvi",
-            "there is no IOMMU of kind `amdvi`: there are `vtd`, `mock`",
+            "there is no IOMMU of kind `amdvi`: there are `vtd`, `smmuv3`, `mock`",
         ),
-        ("", "there is no IOMMU of kind ``: there are `vtd`, `mock`"),
+        (
+            "",
+            "there is no IOMMU of kind ``: there are `vtd`, `smmuv3`, `mock`",
+        ),
         ("vtd:aw=50", "`aw` cannot be `50`: it is 39, 48 or 57"),
         ("vtd:aw", "`aw` is not of the form SETTING=VALUE"),
         ("vtd:", "`` is not of the form SETTING=VALUE"),
@@ -164,7 +196,7 @@ fn an_error_in_a_file_says_where() {
     for (text, message) in [
         (
             "[[iommu]]\n",
-            "line 1, column 1: `kind` is missing: it is one of `vtd`, `mock`",
+            "line 1, column 1: `kind` is missing: it is one of `vtd`, `smmuv3`, `mock`",
         ),
         (
             "[iommu]\n",
