@@ -136,3 +136,92 @@ fn a_running_program_shows_its_objects() {
     let over = swiommu(&["show", &pid]);
     assert_eq!(over.status.code(), Some(125));
 }
+
+#[test]
+fn a_program_finds_its_devices() {
+    let script = "ls /dev/vfio/devices && test -c /dev/vfio/devices/vfio1 && exec 3<>/dev/vfio/devices/vfio1 \
+                  && readlink /proc/self/fd/3";
+    let run = swiommu(&[
+        "run", "--iommu", "vtd", "--iommu", "smmuv3", "--", "sh", "-c", script,
+    ]);
+    assert!(run.status.success(), "{run:?}");
+    assert_eq!(text(&run.stdout), "vfio0\nvfio1\n/dev/vfio/devices/vfio1\n");
+}
+
+#[test]
+fn a_machine_is_told_as_it_is() {
+    let told = swiommu(&["machine"]);
+    assert!(told.status.success(), "{told:?}");
+    let told = text(&told.stdout);
+    for line in [
+        "iommu0: Intel VT-d in scalable mode\n",
+        "  vtd:aw=48,caches=legal-maximum,erratum-772415=on\n",
+        "/dev/vfio/devices/vfio0: dma at 0000:01:00.0, behind iommu0, group 0\n",
+        "  0xfee00000..=0xfeefffff is reserved: the hardware takes interrupts there\n",
+    ] {
+        assert!(told.contains(line), "{line}{told}");
+    }
+    assert!(!told.contains("vfio1"), "{told}");
+}
+
+#[test]
+fn a_machine_can_be_kept_in_a_file() {
+    let options = [
+        "--iommu",
+        "vtd:name=host,aw=57,caches=small=8",
+        "--iommu",
+        "smmuv3:ats=off",
+        "--device",
+        "dma:unit=host,at=3b:00.0,group=7",
+        "--device",
+        "dma:unit=iommu1",
+    ];
+    let by_options = swiommu(&[&["machine"][..], &options].concat());
+    let file = swiommu(&[&["machine", "--toml"][..], &options].concat());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lab.toml");
+    fs::write(&path, &file.stdout).unwrap();
+    let by_file = swiommu(&["machine", "--machine", path.to_str().unwrap()]);
+    assert!(by_file.status.success(), "{by_file:?}");
+    assert_eq!(text(&by_file.stdout), text(&by_options.stdout));
+
+    fs::write(&path, "[[iommu]]\nkind = \"vtd\"\naw = 50\n").unwrap();
+    let wrong = swiommu(&["run", "--machine", path.to_str().unwrap(), "--", "true"]);
+    assert_eq!(wrong.status.code(), Some(125));
+    let said = text(&wrong.stderr);
+    let place = "lab.toml: line 3, column 6: `aw` cannot be `50`: it is 39, 48 or 57";
+    assert!(said.contains(place), "{said}");
+}
+
+#[test]
+fn options_that_mean_no_machine_say_why() {
+    for (options, reason) in [
+        (&["--iommu", "amd"][..], "there are `vtd`, `smmuv3`, `mock`"),
+        (&["--iommu", "vtd:aw=50"], "it is 39, 48 or 57"),
+        (&["--device", "dma:unit=x"], "there are `iommu0`"),
+        (&["--device", "nvme"], "there are `dma`"),
+        (&["--machine", "/nonexistent"], "cannot read /nonexistent"),
+        (
+            &["--machine", "x", "--iommu", "vtd"],
+            "cannot be used with '--iommu",
+        ),
+    ] {
+        let run = swiommu(&[&["run"], options, &["--", "true"]].concat());
+        assert_eq!(run.status.code(), Some(125), "{options:?}");
+        assert!(text(&run.stderr).contains(reason), "{run:?}");
+    }
+}
+
+#[test]
+fn every_setting_is_in_the_help() {
+    let help = text(&swiommu(&["machine", "--help"]).stdout);
+    for part in [
+        "--iommu vtd: Intel VT-d",
+        "erratum-772415:",
+        "[default: 48]",
+        "39, 48 or 57",
+        "--device dma:",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+}

@@ -25,6 +25,7 @@ mod debugfs;
 mod description;
 mod dev;
 mod model;
+mod parts;
 
 use std::io;
 use std::sync::Arc;
@@ -35,15 +36,16 @@ pub use description::{
     Layout, NamedUnit, PciAddress, PlacedDevice, TomlError, TomlProblem, UnitDescription,
 };
 pub use model::{DeviceModel, DmaSettings, MockSettings, UnitModel};
+pub use parts::{MachineDevice, MachineUnit};
 use swiommu_files::Paths;
-use swiommu_iommu::{Endpoint, Epochs, GroupId, Unit};
+use swiommu_iommu::Epochs;
 use swiommu_iommufd::RlimitMode;
 use swiommu_mem::{Config, PhysicalMemory};
 use swiommu_selftest::Selftest;
-use swiommu_vfio::{DeviceNode, Owners};
+use swiommu_vfio::DeviceNode;
 
 use dev::ContextNode;
-use model::{BuiltUnit, Ground};
+use model::Ground;
 
 /// A machine.
 #[derive(Debug)]
@@ -53,54 +55,6 @@ pub struct Machine {
     units: Vec<MachineUnit>,
     devices: Vec<MachineDevice>,
     paths: Paths,
-}
-
-/// An IOMMU of a machine.
-#[derive(Debug)]
-pub struct MachineUnit {
-    described: NamedUnit,
-    built: Box<dyn BuiltUnit>,
-}
-
-impl MachineUnit {
-    /// Its name and its model.
-    pub fn described(&self) -> &NamedUnit {
-        &self.described
-    }
-
-    /// The unit.
-    pub fn unit(&self) -> Arc<dyn Unit> {
-        self.built.unit()
-    }
-
-    /// What it can do, in a few lines.
-    pub fn summary(&self) -> Vec<String> {
-        self.built.summary()
-    }
-}
-
-/// A device of a machine.
-#[derive(Debug)]
-pub struct MachineDevice {
-    described: PlacedDevice,
-    vfio: Arc<swiommu_vfio::Device>,
-}
-
-impl MachineDevice {
-    /// Its model, and its place.
-    pub fn described(&self) -> &PlacedDevice {
-        &self.described
-    }
-
-    /// What VFIO makes of it.
-    pub fn vfio(&self) -> &Arc<swiommu_vfio::Device> {
-        &self.vfio
-    }
-
-    /// The device as its IOMMU sees it.
-    pub fn endpoint(&self) -> &Arc<dyn Endpoint> {
-        self.vfio.endpoint()
-    }
 }
 
 /// Why there is no machine.
@@ -150,18 +104,10 @@ impl Machine {
             epochs,
             selftest,
         };
-        let units: Vec<MachineUnit> = layout
-            .units
-            .into_iter()
-            .map(|described| MachineUnit {
-                built: described.model.configurable().build(&ground),
-                described,
-            })
-            .collect();
-        let devices = place(layout.devices, &units);
+        let (units, devices) = parts::build(layout, &ground);
         for device in &devices {
-            let node = DeviceNode(device.vfio.clone());
-            paths.add(device.vfio.path(), Arc::new(node));
+            let node = DeviceNode(device.vfio().clone());
+            paths.add(device.vfio().path(), Arc::new(node));
         }
         if description.fault_injection == FaultInjection::Present {
             debugfs::add_to(&mut paths)?;
@@ -204,17 +150,4 @@ impl Machine {
     pub fn paths_mut(&mut self) -> &mut Paths {
         &mut self.paths
     }
-}
-
-/// Puts devices behind their units.
-fn place(placed: Vec<PlacedDevice>, units: &[MachineUnit]) -> Vec<MachineDevice> {
-    let owners = Owners::new();
-    let devices = (0..).zip(placed).filter_map(|(number, described)| {
-        let group = GroupId(described.group.into());
-        let unit = units.get(described.unit)?;
-        let endpoint = unit.built.endpoint(described.address, group);
-        let vfio = swiommu_vfio::Device::new(number, endpoint, &owners);
-        Some(MachineDevice { described, vfio })
-    });
-    devices.collect()
 }

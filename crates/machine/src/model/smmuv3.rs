@@ -6,10 +6,10 @@ use swiommu_iommu::smmuv3::spec::AddressSize;
 use swiommu_iommu::smmuv3::{
     DeviceFeatures, SmmuEndpoint, SmmuFeatures, SmmuSettings, SmmuUnit, StreamId,
 };
-use swiommu_iommu::{Endpoint, GroupId, Unit};
+use swiommu_iommu::{GroupId, Unit};
 use swiommu_pgtable::HardwareUpdate;
 
-use super::{BuiltUnit, Ground, UnitKind};
+use super::{BuiltUnit, Ground, Seat, UnitKind};
 use crate::description::PciAddress;
 use crate::description::setting::{Kind, Setting, on_or_off, switch};
 
@@ -158,9 +158,14 @@ impl BuiltUnit for Smmu {
     }
 
     /// Its `StreamID` is its requester ID, as firmware has it that maps them one to one.
-    fn endpoint(&self, address: PciAddress, group: GroupId) -> Arc<dyn Endpoint> {
+    fn place(&self, address: PciAddress, group: GroupId) -> Seat {
         let stream = StreamId(address.requester().into());
-        SmmuEndpoint::with_features(&self.0, stream, group, DeviceFeatures::all())
+        let features = DeviceFeatures::all();
+        let endpoint = SmmuEndpoint::with_features(&self.0, stream, group, features);
+        Seat {
+            endpoint: endpoint.clone(),
+            ports: Some(Box::new(move |pasid| endpoint.dma_port(pasid))),
+        }
     }
 
     fn summary(&self) -> Vec<String> {

@@ -1,0 +1,94 @@
+//! The IOMMUs and devices of a machine.
+
+use std::fmt;
+use std::sync::Arc;
+
+use swiommu_iommu::{DmaPort, Endpoint, GroupId, Pasid, Unit};
+use swiommu_vfio::Owners;
+
+use crate::description::{Layout, NamedUnit, PlacedDevice};
+use crate::model::{BuiltUnit, Ground, MakePort};
+
+/// An IOMMU of a machine.
+#[derive(Debug)]
+pub struct MachineUnit {
+    described: NamedUnit,
+    built: Box<dyn BuiltUnit>,
+}
+
+impl MachineUnit {
+    /// Its name and its model.
+    pub fn described(&self) -> &NamedUnit {
+        &self.described
+    }
+
+    /// The unit.
+    pub fn unit(&self) -> Arc<dyn Unit> {
+        self.built.unit()
+    }
+
+    /// What it can do, in a few lines.
+    pub fn summary(&self) -> Vec<String> {
+        self.built.summary()
+    }
+}
+
+/// A device of a machine.
+pub struct MachineDevice {
+    described: PlacedDevice,
+    vfio: Arc<swiommu_vfio::Device>,
+    ports: Option<MakePort>,
+}
+
+impl MachineDevice {
+    /// Its model, and its place.
+    pub fn described(&self) -> &PlacedDevice {
+        &self.described
+    }
+
+    /// What VFIO makes of it.
+    pub fn vfio(&self) -> &Arc<swiommu_vfio::Device> {
+        &self.vfio
+    }
+
+    /// The device as its IOMMU sees it.
+    pub fn endpoint(&self) -> &Arc<dyn Endpoint> {
+        self.vfio.endpoint()
+    }
+
+    /// A way of the device's requests to memory, with a PASID or without; `None` behind the mock, whose devices do no DMA.
+    pub fn dma_port(&self, pasid: Pasid) -> Option<DmaPort> {
+        self.ports.as_ref().map(|ports| ports(pasid))
+    }
+}
+
+impl fmt::Debug for MachineDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MachineDevice")
+            .field("described", &self.described)
+            .field("vfio", &self.vfio)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds the units, and puts the devices behind them.
+pub(crate) fn build(layout: Layout, ground: &Ground) -> (Vec<MachineUnit>, Vec<MachineDevice>) {
+    let units = layout.units.into_iter().map(|described| MachineUnit {
+        built: described.model.configurable().build(ground),
+        described,
+    });
+    let units: Vec<MachineUnit> = units.collect();
+    let owners = Owners::new();
+    let devices = (0..).zip(layout.devices).filter_map(|(number, described)| {
+        let group = GroupId(described.group.into());
+        let unit = units.get(described.unit)?;
+        let seat = unit.built.place(described.address, group);
+        Some(MachineDevice {
+            described,
+            vfio: swiommu_vfio::Device::new(number, seat.endpoint, &owners),
+            ports: seat.ports,
+        })
+    });
+    let devices = devices.collect();
+    (units, devices)
+}
