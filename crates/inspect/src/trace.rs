@@ -5,6 +5,9 @@ mod json;
 mod story;
 mod wrap;
 
+#[cfg(test)]
+mod tests;
+
 pub use call::Call;
 pub use json::JsonLines;
 pub use story::Story;
