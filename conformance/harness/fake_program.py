@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+FAILING = ("fail", "panic")
 TESTS = dict(word.split("=") for word in os.environ["FAKE_TESTS"].split())
 
 
@@ -14,6 +15,8 @@ def run(number: int, name: str, behaviour: str) -> bool:
     print(f"#  RUN           {name} ...", flush=True)
     if behaviour == "fail":
         print("# fake.c:7:two:Expected 0 (0) == rc (-1)", file=sys.stderr, flush=True)
+    elif behaviour == "panic":
+        print("# src/fake.rs:7: left is not right", flush=True)
     elif behaviour == "crash":
         os.abort()
     elif behaviour == "hang":
@@ -21,10 +24,10 @@ def run(number: int, name: str, behaviour: str) -> bool:
     elif behaviour == "orphan":
         subprocess.Popen(["sleep", "60"], start_new_session=True)
     if behaviour != "mute":
-        verdict = "not ok" if behaviour == "fail" else "ok"
+        verdict = "not ok" if behaviour in FAILING else "ok"
         directive = " # SKIP not here" if behaviour == "skip" else ""
         print(f"{verdict} {number} {name}{directive}", flush=True)
-    return behaviour != "fail"
+    return behaviour not in FAILING
 
 
 def main() -> int:

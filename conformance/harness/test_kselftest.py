@@ -68,11 +68,12 @@ class Runs(unittest.TestCase):
 
     def test_each_outcome(self):
         self.assertEqual(
-            self.run_tests("f.one=pass f.two=fail f.three=skip"),
+            self.run_tests("f.one=pass f.two=fail f.three=skip f.four=panic"),
             [
                 "passed f.one",
                 "failed f.two: fake.c:7:two:Expected 0 (0) == rc (-1)",
                 "skipped f.three: not here",
+                "failed f.four: src/fake.rs:7: left is not right",
             ],
         )
         self.assertIn("not ok 2 f.two", self.log.read_text())

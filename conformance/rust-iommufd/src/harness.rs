@@ -50,8 +50,7 @@ pub(crate) fn main(fixtures: &[Fixture]) -> ExitCode {
 fn list(fixtures: &[Fixture]) {
     for fixture in fixtures {
         for (name, _) in fixture.tests {
-            say(&format!("{} {name}", fixture.name));
-            say("-----");
+            eprintln!("{} {name}\n-----", fixture.name);
         }
     }
 }
