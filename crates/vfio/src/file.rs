@@ -47,11 +47,17 @@ impl DeviceFile {
         bound.map_err(|_| Error::NotBound)
     }
 
+    fn has_bound(&self) -> bool {
+        self.bound().is_ok()
+    }
+
     fn run(&self, caller: &dyn Caller, request: u32, at: Hva) -> Result<(), Error> {
         if request == VFIO_DEVICE_BIND_IOMMUFD {
             return self.bind(caller, at);
         }
-        drop(self.bound()?);
+        if !self.has_bound() {
+            return Err(Error::NotBound);
+        }
         match request {
             VFIO_DEVICE_ATTACH_IOMMUFD_PT => self.attach(caller, at),
             VFIO_DEVICE_DETACH_IOMMUFD_PT => self.detach(caller, at),
@@ -67,19 +73,19 @@ impl DeviceFile {
             return Err(Error::NegativeDescriptor(cmd.iommufd));
         }
         let flags = VfioDeviceBindFlags::from_bits(cmd.flags).ok_or(Error::Flags(cmd.flags))?;
-        let mut bound = self.device.bound();
-        if bound
-            .as_ref()
-            .is_some_and(|(opener, _)| *opener == self.opener)
-        {
+        if self.has_bound() {
             return Err(Error::AlreadyBound);
         }
         if flags.contains(VfioDeviceBindFlags::TOKEN) {
             return Err(Error::NoToken);
         }
+        // Not under the lock: the descriptor may be another file of this device, which is closed meanwhile.
         let context = Context::of_descriptor(caller, FdNumber(cmd.iommufd))?;
-        if bound.is_some() {
-            return Err(Error::BoundElsewhere);
+        let mut bound = self.device.bound();
+        match &*bound {
+            Some((opener, _)) if *opener == self.opener => return Err(Error::AlreadyBound),
+            Some(_) => return Err(Error::BoundElsewhere),
+            None => {}
         }
         let endpoint = self.device.endpoint();
         let ownership = self.device.owners().claim(endpoint.group(), &context)?;
