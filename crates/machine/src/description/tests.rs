@@ -236,6 +236,21 @@ fn an_error_in_a_file_says_where() {
     }
 }
 
+#[test]
+fn a_name_of_digits_stays_as_it_is() {
+    let description = Description::of(entries(&["vtd:name=007"]), entries(&["dma:unit=007"]));
+    let read = Description::from_toml(&description.to_toml());
+    assert_eq!(read.as_ref(), Ok(&description));
+    // Without quotes it would be a number, which TOML does not begin with a zero.
+    let bare = description.to_toml().replace("\"007\"", "7");
+    assert_eq!(
+        Description::from_toml(&bare).unwrap().units[0]
+            .name
+            .as_deref(),
+        Some("7")
+    );
+}
+
 fn entries<E: Entry>(texts: &[&str]) -> Vec<E> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }

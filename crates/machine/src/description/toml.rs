@@ -178,8 +178,10 @@ fn write<E: Entry>(text: &mut String, table: &str, entry: &E) {
         };
         // Values are words and numbers: nothing in them needs an escape.
         let _ = match value.parse::<u32>() {
-            Ok(number) => writeln!(text, "{} = {number}", choice.name),
-            Err(_) => writeln!(text, "{} = \"{value}\"", choice.name),
+            Ok(number) if number.to_string() == value => {
+                writeln!(text, "{} = {number}", choice.name)
+            }
+            _ => writeln!(text, "{} = \"{value}\"", choice.name),
         };
     }
 }
