@@ -18,8 +18,8 @@ use iommufd_bindings::iommufd::{
 use iommufd_ioctls::{IommuFd, IommufdError, IommufdIoas};
 use rustix::ioctl::{Opcode, Updater, ioctl};
 use swiommu_client::Buffer;
-
-use crate::device::{self, Device, size};
+use swiommu_client::raw::size;
+use swiommu_client::vfio::{self, Device};
 
 const FAULT_QUEUE_ALLOC: Opcode = 0x3b8e;
 
@@ -71,9 +71,9 @@ impl Lab {
 
     /// The first device behind an IOMMU of this kind, bound, and its number.
     pub(crate) fn device(&self, kind: iommu_hw_info_type) -> (Arc<Device>, u32) {
-        for path in device::paths().unwrap() {
+        for path in vfio::paths().unwrap() {
             let device = Device::open(&path).unwrap();
-            let id = device.bind(&self.iommufd).unwrap();
+            let id = device.bind(&*self.iommufd).unwrap();
             if self.hw_info_type(id) == kind {
                 return (Arc::new(device), id);
             }
@@ -125,7 +125,7 @@ impl Lab {
             ioas_id: self.ioas.id(),
             __reserved: 0,
             user_va: memory.address(),
-            length: memory.len(),
+            length: memory.size(),
             iova,
         };
         self.iommufd.map_iommu_ioas(&arg).map_err(errno)?;

@@ -9,7 +9,6 @@
 #![expect(unsafe_code, reason = "ioctls that upstream does not wrap")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod device;
 mod harness;
 mod lab;
 mod tests;

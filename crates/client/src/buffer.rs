@@ -30,7 +30,7 @@ impl Buffer {
     }
 
     /// How long it is, in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.len as u64
     }
 

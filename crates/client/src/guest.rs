@@ -45,9 +45,10 @@ pub(crate) fn run(iommufd: &Arc<IommuFd>, file: &File) -> Result<(), Error> {
     let leaf = page(3) + DMA_ADDRESS / PAGE * 8;
     set_entry(&memory, leaf, first);
 
-    let device = Device::bind("/dev/vfio/devices/vfio0", file).map_err(call("BIND_IOMMUFD"))?;
-    let parent = alloc(iommufd, &device, ioas.id(), None)?;
-    let nested = alloc(iommufd, &device, parent, Some(page(0)))?;
+    let device = Device::open("/dev/vfio/devices/vfio0").map_err(call("open"))?;
+    let dev_id = device.bind(file).map_err(call("BIND_IOMMUFD"))?;
+    let parent = alloc(iommufd, dev_id, ioas.id(), None)?;
+    let nested = alloc(iommufd, dev_id, parent, Some(page(0)))?;
     device.attach(nested).map_err(call("ATTACH_IOMMUFD_PT"))?;
 
     set_entry(&memory, leaf, later);
@@ -82,7 +83,7 @@ fn bytes(count: u64) -> usize {
 }
 
 /// A nesting parent, or the guest's tables in front of one.
-fn alloc(iommufd: &IommuFd, device: &Device, pt_id: u32, root: Option<u64>) -> Result<u32, Error> {
+fn alloc(iommufd: &IommuFd, dev_id: u32, pt_id: u32, root: Option<u64>) -> Result<u32, Error> {
     let data = iommu_hwpt_vtd_s1 {
         pgtbl_addr: root.unwrap_or(0),
         addr_width: 48,
@@ -90,7 +91,7 @@ fn alloc(iommufd: &IommuFd, device: &Device, pt_id: u32, root: Option<u64>) -> R
     };
     let mut arg = iommu_hwpt_alloc {
         size: size::<iommu_hwpt_alloc>(),
-        dev_id: device.id(),
+        dev_id,
         pt_id,
         ..Default::default()
     };

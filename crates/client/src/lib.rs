@@ -12,7 +12,7 @@ mod error;
 pub mod guest;
 pub mod raw;
 mod tour;
-mod vfio;
+pub mod vfio;
 
 pub use buffer::Buffer;
 pub use error::Error;

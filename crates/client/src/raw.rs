@@ -211,6 +211,6 @@ fn high(word: u64) -> u32 {
     clippy::cast_possible_truncation,
     reason = "structs of the uAPI are small"
 )]
-pub(crate) fn size<T>() -> u32 {
+pub fn size<T>() -> u32 {
     size_of::<T>() as u32
 }

@@ -45,7 +45,7 @@ pub fn tour() -> Result<(), Error> {
     let first = raw::mock_domain(&test, ioas.id()).map_err(call("MOCK_DOMAIN"))?;
     let second = raw::mock_domain(&test, ioas.id()).map_err(call("MOCK_DOMAIN"))?;
     raw::iova_ranges(&test, ioas.id()).map_err(call("IOMMU_IOAS_IOVA_RANGES"))?;
-    let mapped = (memory.address(), memory.len());
+    let mapped = (memory.address(), memory.size());
     raw::check_map(&test, first.hwpt, IOVA, mapped).map_err(call("MD_CHECK_MAP"))?;
     move_data(&test, &ioas, &memory)?;
     let parent = nest(&iommufd, &test, &ioas, first, second)?;
@@ -65,7 +65,7 @@ pub(crate) fn map(
         ioas_id: ioas.id(),
         __reserved: 0,
         user_va: memory.address(),
-        length: memory.len(),
+        length: memory.size(),
         iova,
     };
     iommufd

@@ -13,7 +13,7 @@ pub use dma::DmaSettings;
 pub use mock::MockSettings;
 use swiommu_iommu::smmuv3::SmmuSettings;
 use swiommu_iommu::vtd::VtdSettings;
-use swiommu_iommu::{DmaPort, Endpoint, Epochs, GroupId, Pasid, Unit};
+use swiommu_iommu::{Endpoint, Epochs, GroupId, Unit};
 use swiommu_mem::PhysicalMemory;
 use swiommu_selftest::Selftest;
 
@@ -97,23 +97,12 @@ pub(crate) trait BuiltUnit: Send + Sync + fmt::Debug {
     /// The unit.
     fn unit(&self) -> Arc<dyn Unit>;
 
-    /// Puts a device behind it.
-    fn place(&self, address: PciAddress, group: GroupId) -> Seat;
+    /// A new endpoint behind it.
+    fn endpoint(&self, address: PciAddress, group: GroupId) -> Arc<dyn Endpoint>;
 
     /// What it can do, in a few lines.
     fn summary(&self) -> Vec<String>;
 }
-
-/// Where a device is: what its unit sees of it, and what it sees of its unit.
-pub(crate) struct Seat {
-    /// The device as its unit sees it.
-    pub(crate) endpoint: Arc<dyn Endpoint>,
-    /// Makes the ports by which the device reaches memory; the mock's devices have none.
-    pub(crate) ports: Option<MakePort>,
-}
-
-/// Makes a port for requests with a PASID, or without.
-pub(crate) type MakePort = Box<dyn Fn(Pasid) -> DmaPort + Send + Sync>;
 
 /// Which device it is, with its settings.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,13 +1,12 @@
 //! The IOMMUs and devices of a machine.
 
-use std::fmt;
 use std::sync::Arc;
 
-use swiommu_iommu::{DmaPort, Endpoint, GroupId, Pasid, Unit};
+use swiommu_iommu::{Endpoint, GroupId, Unit};
 use swiommu_vfio::Owners;
 
 use crate::description::{Layout, NamedUnit, PlacedDevice};
-use crate::model::{BuiltUnit, Ground, MakePort};
+use crate::model::{BuiltUnit, Ground};
 
 /// An IOMMU of a machine.
 #[derive(Debug)]
@@ -34,10 +33,10 @@ impl MachineUnit {
 }
 
 /// A device of a machine.
+#[derive(Debug)]
 pub struct MachineDevice {
     described: PlacedDevice,
     vfio: Arc<swiommu_vfio::Device>,
-    ports: Option<MakePort>,
 }
 
 impl MachineDevice {
@@ -55,20 +54,6 @@ impl MachineDevice {
     pub fn endpoint(&self) -> &Arc<dyn Endpoint> {
         self.vfio.endpoint()
     }
-
-    /// A way of the device's requests to memory, with a PASID or without; `None` behind the mock, whose devices do no DMA.
-    pub fn dma_port(&self, pasid: Pasid) -> Option<DmaPort> {
-        self.ports.as_ref().map(|ports| ports(pasid))
-    }
-}
-
-impl fmt::Debug for MachineDevice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MachineDevice")
-            .field("described", &self.described)
-            .field("vfio", &self.vfio)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Builds the units, and puts the devices behind them.
@@ -82,12 +67,9 @@ pub(crate) fn build(layout: Layout, ground: &Ground) -> (Vec<MachineUnit>, Vec<M
     let devices = (0..).zip(layout.devices).filter_map(|(number, described)| {
         let group = GroupId(described.group.into());
         let unit = units.get(described.unit)?;
-        let seat = unit.built.place(described.address, group);
-        Some(MachineDevice {
-            described,
-            vfio: swiommu_vfio::Device::new(number, seat.endpoint, &owners),
-            ports: seat.ports,
-        })
+        let endpoint = unit.built.endpoint(described.address, group);
+        let vfio = swiommu_vfio::Device::new(number, endpoint, &owners);
+        Some(MachineDevice { described, vfio })
     });
     let devices = devices.collect();
     (units, devices)

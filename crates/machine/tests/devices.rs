@@ -122,7 +122,7 @@ fn devices_behind_every_model_do_dma() {
     for (n, device) in machine.devices().iter().enumerate() {
         let (file, _) = client.open(&machine, &format!("/dev/vfio/devices/vfio{n}"));
         client.bind(&file, fd).unwrap();
-        let port = device.dma_port(Pasid::NONE);
+        let port = device.endpoint().port(Pasid::NONE);
         let Some(mut port) = port else {
             assert_eq!(n, 2, "only the mock's devices do no DMA");
             continue;
@@ -160,7 +160,7 @@ fn devices_of_a_group_are_attached_together() {
     }
     let hwpt = client.attach(&files[0], ioas).unwrap();
     let writes = |n: usize| {
-        let mut port = machine.devices()[n].dma_port(Pasid::NONE).unwrap();
+        let mut port = machine.devices()[n].endpoint().port(Pasid::NONE).unwrap();
         port.write(Iova::new(IOVA), &[1]).is_ok()
     };
     assert_eq!([0, 1, 2].map(writes), [true, true, false]);

@@ -12,8 +12,8 @@ use iommufd_bindings::iommufd::{
 use iommufd_ioctls::{IommuFd, IommufdError, IommufdIoas};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
+use swiommu_client::raw::size;
 
-use crate::device::size;
 use crate::harness::Fixture;
 use crate::lab::{IOVA, LEN, Lab, errno};
 

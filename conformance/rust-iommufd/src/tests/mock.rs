@@ -12,9 +12,8 @@ use iommufd_bindings::iommufd::{
     iommufd_page_response_code_IOMMUFD_PAGE_RESP_SUCCESS as SUCCESS, iommufd_vevent_header,
 };
 use rustix::io::Errno;
-use swiommu_client::raw;
+use swiommu_client::raw::{self, size};
 
-use crate::device::size;
 use crate::harness::Fixture;
 use crate::lab::{Hwpt, IOVA, LEN, Lab, descriptor, errno, out_type};
 

@@ -16,8 +16,9 @@ use iommufd_ioctls::{
     IommufdVDevice, IommufdVIommu, IommufdViommuData,
 };
 use rustix::io::Errno;
+use swiommu_client::raw::size;
+use swiommu_client::vfio::Device;
 
-use crate::device::{Device, size};
 use crate::harness::Fixture;
 use crate::lab::{Hwpt, IOVA, Lab, errno, os_error, out_type};
 

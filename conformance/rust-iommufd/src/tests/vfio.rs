@@ -3,8 +3,9 @@
 use iommufd_bindings::iommufd::iommu_ioas_alloc;
 use iommufd_ioctls::IommuFd;
 use rustix::io::Errno;
+use swiommu_client::raw::size;
+use swiommu_client::vfio::{self, Device};
 
-use crate::device::{self, Device, size};
 use crate::harness::Fixture;
 use crate::lab::{Lab, os_error};
 
@@ -27,7 +28,7 @@ const ENOENT: i32 = Errno::NOENT.raw_os_error();
 const EBUSY: i32 = Errno::BUSY.raw_os_error();
 
 fn for_each_device(test: impl Fn(&Lab, &dyn Fn() -> Device)) {
-    let paths = device::paths().unwrap();
+    let paths = vfio::paths().unwrap();
     assert!(!paths.is_empty(), "there is no device");
     for path in paths {
         test(&Lab::new(), &|| Device::open(&path).unwrap());
@@ -37,11 +38,11 @@ fn for_each_device(test: impl Fn(&Lab, &dyn Fn() -> Device)) {
 fn device_is_bound_once() {
     for_each_device(|lab, open| {
         let (first, second) = (open(), open());
-        first.bind(&lab.iommufd).unwrap();
-        assert_eq!(os_error(first.bind(&lab.iommufd)), Err(EINVAL));
-        assert_eq!(os_error(second.bind(&lab.iommufd)), Err(EINVAL));
+        first.bind(&*lab.iommufd).unwrap();
+        assert_eq!(os_error(first.bind(&*lab.iommufd)), Err(EINVAL));
+        assert_eq!(os_error(second.bind(&*lab.iommufd)), Err(EINVAL));
         drop(first);
-        second.bind(&lab.iommufd).unwrap();
+        second.bind(&*lab.iommufd).unwrap();
     });
 }
 
@@ -51,7 +52,7 @@ fn nothing_works_before_bind() {
         assert_eq!(os_error(device.attach(lab.ioas.id())), Err(EINVAL));
         assert_eq!(os_error(device.detach()), Err(EINVAL));
         assert_eq!(os_error(device.info().map(|_| ())), Err(EINVAL));
-        device.bind(&lab.iommufd).unwrap();
+        device.bind(&*lab.iommufd).unwrap();
         assert!(device.info().is_ok());
     });
 }
@@ -59,7 +60,7 @@ fn nothing_works_before_bind() {
 fn attach_and_detach() {
     for_each_device(|lab, open| {
         let device = open();
-        let id = device.bind(&lab.iommufd).unwrap();
+        let id = device.bind(&*lab.iommufd).unwrap();
         assert_eq!(os_error(device.detach()), Ok(()));
         assert_eq!(os_error(device.attach(99)), Err(ENOENT));
         assert_eq!(os_error(device.attach(id)), Err(EINVAL));
@@ -76,7 +77,7 @@ fn attach_and_detach() {
 fn closing_unbinds() {
     for_each_device(|lab, open| {
         let device = open();
-        let id = device.bind(&lab.iommufd).unwrap();
+        let id = device.bind(&*lab.iommufd).unwrap();
         let hwpt = device.attach(lab.ioas.id()).unwrap();
         drop(device);
         assert_eq!(lab.destroy(id), Err(ENOENT));
@@ -97,6 +98,6 @@ fn device_holds_its_context_open() {
         drop(iommufd);
         assert!(first.attach(ioas.out_ioas_id).is_ok());
         drop(first);
-        second.bind(&lab.iommufd).unwrap();
+        second.bind(&*lab.iommufd).unwrap();
     });
 }

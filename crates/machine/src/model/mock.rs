@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use swiommu_abi::test_cmd::MockFlagsDevice;
-use swiommu_iommu::{GroupId, Unit};
+use swiommu_iommu::{Endpoint, GroupId, Unit};
 use swiommu_selftest::{MockEndpoint, MockUnit};
 
-use super::{BuiltUnit, Ground, Seat, UnitKind};
+use super::{BuiltUnit, Ground, UnitKind};
 use crate::description::PciAddress;
 use crate::description::setting::{Kind, Setting};
 
@@ -34,11 +34,8 @@ impl BuiltUnit for Mock {
         self.0.clone()
     }
 
-    fn place(&self, _address: PciAddress, group: GroupId) -> Seat {
-        Seat {
-            endpoint: MockEndpoint::new(&self.0, group, MockFlagsDevice::PASID),
-            ports: None,
-        }
+    fn endpoint(&self, _address: PciAddress, group: GroupId) -> Arc<dyn Endpoint> {
+        MockEndpoint::new(&self.0, group, MockFlagsDevice::PASID)
     }
 
     fn summary(&self) -> Vec<String> {

@@ -6,10 +6,10 @@ use swiommu_iommu::smmuv3::spec::AddressSize;
 use swiommu_iommu::smmuv3::{
     DeviceFeatures, SmmuEndpoint, SmmuFeatures, SmmuSettings, SmmuUnit, StreamId,
 };
-use swiommu_iommu::{GroupId, Unit};
+use swiommu_iommu::{Endpoint, GroupId, Unit};
 use swiommu_pgtable::HardwareUpdate;
 
-use super::{BuiltUnit, Ground, Seat, UnitKind};
+use super::{BuiltUnit, Ground, UnitKind};
 use crate::description::PciAddress;
 use crate::description::setting::{Kind, Setting, on_or_off, switch};
 
@@ -158,14 +158,10 @@ impl BuiltUnit for Smmu {
     }
 
     /// Its `StreamID` is its requester ID, as firmware has it that maps them one to one.
-    fn place(&self, address: PciAddress, group: GroupId) -> Seat {
+    fn endpoint(&self, address: PciAddress, group: GroupId) -> Arc<dyn Endpoint> {
         let stream = StreamId(address.requester().into());
         let features = DeviceFeatures::all();
-        let endpoint = SmmuEndpoint::with_features(&self.0, stream, group, features);
-        Seat {
-            endpoint: endpoint.clone(),
-            ports: Some(Box::new(move |pasid| endpoint.dma_port(pasid))),
-        }
+        SmmuEndpoint::with_features(&self.0, stream, group, features)
     }
 
     fn summary(&self) -> Vec<String> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use swiommu_iommu::vtd::spec::AddressWidth;
 use swiommu_iommu::vtd::{SourceId, VtdEndpoint, VtdSettings, VtdUnit};
-use swiommu_iommu::{GroupId, Unit};
+use swiommu_iommu::{Endpoint, GroupId, Unit};
 
-use super::{BuiltUnit, Ground, Seat, UnitKind};
+use super::{BuiltUnit, Ground, UnitKind};
 use crate::description::PciAddress;
 use crate::description::setting::{Kind, Setting, on_or_off, switch};
 
@@ -66,12 +66,8 @@ impl BuiltUnit for Vtd {
         self.0.clone()
     }
 
-    fn place(&self, address: PciAddress, group: GroupId) -> Seat {
-        let endpoint = VtdEndpoint::new(&self.0, SourceId(address.requester()), group);
-        Seat {
-            endpoint: endpoint.clone(),
-            ports: Some(Box::new(move |pasid| endpoint.dma_port(pasid))),
-        }
+    fn endpoint(&self, address: PciAddress, group: GroupId) -> Arc<dyn Endpoint> {
+        VtdEndpoint::new(&self.0, SourceId(address.requester()), group)
     }
 
     fn summary(&self) -> Vec<String> {
