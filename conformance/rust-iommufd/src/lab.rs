@@ -139,7 +139,12 @@ impl Lab {
         id
     }
 
-    pub(crate) fn hwpt<T>(&self, dev_id: u32, pt_id: u32, hwpt: Hwpt<'_, T>) -> Result<u32, i32> {
+    pub(crate) fn hwpt<T: Copy>(
+        &self,
+        dev_id: u32,
+        pt_id: u32,
+        hwpt: Hwpt<'_, T>,
+    ) -> Result<u32, i32> {
         let mut arg = iommu_hwpt_alloc {
             size: size::<iommu_hwpt_alloc>(),
             flags: hwpt.flags | hwpt.fault_id.map_or(0, |_| FAULT_ID_VALID),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use iommufd_bindings::iommufd::{
-    iommu_hw_info_type_IOMMU_HW_INFO_TYPE_INTEL_VTD as INTEL_VTD, iommu_hw_info_vtd,
-    iommu_hwpt_data_type_IOMMU_HWPT_DATA_ARM_SMMUV3 as DATA_ARM,
+    iommu_hw_info_arm_smmuv3, iommu_hw_info_type_IOMMU_HW_INFO_TYPE_INTEL_VTD as INTEL_VTD,
+    iommu_hw_info_vtd, iommu_hwpt_data_type_IOMMU_HWPT_DATA_ARM_SMMUV3 as DATA_ARM,
     iommu_hwpt_data_type_IOMMU_HWPT_DATA_VTD_S1 as VTD_S1,
     iommu_hwpt_invalidate_data_type_IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 as INVALIDATE_VTD_S1,
     iommu_hwpt_vtd_s1, iommu_hwpt_vtd_s1_invalidate, iommu_viommu_alloc,
@@ -111,7 +111,7 @@ fn get_hw_info() {
 fn device_hw_info() {
     let lab = Lab::new();
     let (_device, id) = lab.device(INTEL_VTD);
-    let mut data = IommufdHwInfoData::Smmuv3(Default::default());
+    let mut data = IommufdHwInfoData::Smmuv3(iommu_hw_info_arm_smmuv3::default());
     let info = lab.iommufd.device_hw_info(id, &mut data).unwrap();
     assert_eq!(out_type(&info), INTEL_VTD);
 }

@@ -55,7 +55,7 @@ fn what_fails_in_the_middle_leaves_nothing() {
     };
     // The copy of the answer is the last step: when it fails, the device is detached, and with it its automatic table goes.
     sweep(move_to, || {
-        assert!((before - 1..=before).contains(&objects()))
+        assert!((before - 1..=before).contains(&objects()));
     });
     let pasid = || lab.call(&file, ATTACH, &[16, 1, table, 9]).map(|_| ());
     sweep(pasid, || assert!(context.destroy(ObjectId(table)).is_err()));
