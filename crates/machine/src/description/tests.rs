@@ -22,27 +22,31 @@ fn retention() -> impl Strategy<Value = Retention> {
 }
 
 fn model() -> impl Strategy<Value = UnitModel> {
+    prop_oneof![
+        vtd().prop_map(UnitModel::Vtd),
+        smmu().prop_map(UnitModel::Smmuv3),
+        Just(UnitModel::Mock(MockSettings)),
+    ]
+}
+
+fn vtd() -> impl Strategy<Value = VtdSettings> {
     let widths = [
         AddressWidth::Bits39,
         AddressWidth::Bits48,
         AddressWidth::Bits57,
     ];
-    let vtd = (
+    let chosen = (
         prop::sample::select(widths.to_vec()),
         retention(),
+        option::of(retention()),
         any::<bool>(),
     );
-    prop_oneof![
-        vtd.prop_map(
-            |(width, caches, erratum_772415)| UnitModel::Vtd(VtdSettings {
-                width,
-                caches,
-                erratum_772415,
-            })
-        ),
-        smmu().prop_map(UnitModel::Smmuv3),
-        Just(UnitModel::Mock(MockSettings)),
-    ]
+    chosen.prop_map(|(width, caches, structures, erratum_772415)| VtdSettings {
+        width,
+        caches,
+        structures,
+        erratum_772415,
+    })
 }
 
 fn smmu() -> impl Strategy<Value = SmmuSettings> {

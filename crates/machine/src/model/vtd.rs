@@ -40,6 +40,16 @@ impl Kind for VtdSettings {
             },
         },
         Setting {
+            name: "structures",
+            values: "legal-maximum, small, small=ENTRIES (at least 1) or off",
+            meaning: "the same for its paging-structure caches, if they differ",
+            get: |settings| settings.structures.map(|caches| caches.to_string()),
+            set: |settings, text| {
+                settings.structures = Some(text.parse().ok()?);
+                Some(())
+            },
+        },
+        Setting {
             name: "erratum-772415",
             values: "on or off",
             meaning: "whether it says that nesting parents have no read-only mappings",
