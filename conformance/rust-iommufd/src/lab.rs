@@ -1,7 +1,6 @@
 //! What tests begin with: a context, an IOAS with memory, a device.
 
 use std::cell::RefCell;
-use std::error::Error as _;
 use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::sync::Arc;
@@ -15,11 +14,13 @@ use iommufd_bindings::iommufd::{
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE as READABLE,
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_WRITEABLE as WRITEABLE,
 };
-use iommufd_ioctls::{IommuFd, IommufdError, IommufdIoas};
+use iommufd_ioctls::{IommuFd, IommufdIoas};
 use rustix::ioctl::{Opcode, Updater, ioctl};
 use swiommu_client::Buffer;
 use swiommu_client::raw::size;
 use swiommu_client::vfio::{self, Device};
+
+use crate::errno::errno;
 
 const FAULT_QUEUE_ALLOC: Opcode = 0x3b8e;
 
@@ -228,20 +229,4 @@ pub(crate) fn descriptor(iommufd: &IommuFd) -> std::os::fd::BorrowedFd<'_> {
 pub(crate) fn out_type(info: &iommu_hw_info) -> u32 {
     // SAFETY: both members of the union are a `u32`.
     unsafe { info.__bindgen_anon_1.out_data_type }
-}
-
-/// The errno that upstream wraps.
-#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-pub(crate) fn errno(error: IommufdError) -> i32 {
-    let source = error.source();
-    let system = source.and_then(|source| source.downcast_ref::<vmm_sys_util::errno::Error>());
-    match system {
-        Some(system) => system.errno(),
-        None => panic!("{error} is no errno of a call"),
-    }
-}
-
-/// The errno of a call on a device.
-pub(crate) fn os_error<T>(result: std::io::Result<T>) -> Result<T, i32> {
-    result.map_err(|error| error.raw_os_error().unwrap_or(0))
 }

@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "ioctls that upstream does not wrap")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod errno;
 mod harness;
 mod lab;
 mod tests;

@@ -11,11 +11,11 @@ use iommufd_bindings::iommufd::{
 };
 use iommufd_ioctls::{IommuFd, IommufdError, IommufdIoas};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::io::Errno;
 use swiommu_client::raw::size;
 
+use crate::errno::{EBADF, EEXIST, EINVAL, ENOENT, EOPNOTSUPP, errno};
 use crate::harness::Fixture;
-use crate::lab::{IOVA, LEN, Lab, errno};
+use crate::lab::{IOVA, LEN, Lab};
 
 pub(crate) const FIXTURE: Fixture = Fixture {
     name: "ioas",
@@ -34,12 +34,6 @@ pub(crate) const FIXTURE: Fixture = Fixture {
         ("destroy_iommu_object", destroy_iommu_object),
     ],
 };
-
-const ENOENT: i32 = Errno::NOENT.raw_os_error();
-const EINVAL: i32 = Errno::INVAL.raw_os_error();
-const EEXIST: i32 = Errno::EXIST.raw_os_error();
-const EBADF: i32 = Errno::BADF.raw_os_error();
-const EOPNOTSUPP: i32 = Errno::OPNOTSUPP.raw_os_error();
 
 fn alloc(iommufd: &IommuFd, flags: u32) -> Result<u32, i32> {
     let mut arg = iommu_ioas_alloc {

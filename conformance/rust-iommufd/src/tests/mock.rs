@@ -11,11 +11,11 @@ use iommufd_bindings::iommufd::{
     iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_NEST_PARENT as NEST_PARENT,
     iommufd_page_response_code_IOMMUFD_PAGE_RESP_SUCCESS as SUCCESS, iommufd_vevent_header,
 };
-use rustix::io::Errno;
 use swiommu_client::raw::{self, size};
 
+use crate::errno::{EBUSY, EEXIST, EINVAL, EIO, ENOENT, EOPNOTSUPP, errno};
 use crate::harness::Fixture;
-use crate::lab::{Hwpt, IOVA, LEN, Lab, descriptor, errno, out_type};
+use crate::lab::{Hwpt, IOVA, LEN, Lab, descriptor, out_type};
 
 pub(crate) const FIXTURE: Fixture = Fixture {
     name: "mock",
@@ -32,13 +32,6 @@ pub(crate) const FIXTURE: Fixture = Fixture {
         ("alloc_hw_queue", alloc_hw_queue),
     ],
 };
-
-const ENOENT: i32 = Errno::NOENT.raw_os_error();
-const EINVAL: i32 = Errno::INVAL.raw_os_error();
-const EEXIST: i32 = Errno::EXIST.raw_os_error();
-const EBUSY: i32 = Errno::BUSY.raw_os_error();
-const EIO: i32 = Errno::IO.raw_os_error();
-const EOPNOTSUPP: i32 = Errno::OPNOTSUPP.raw_os_error();
 
 const HW_INFO: u32 = 0xfeed_beef;
 const REGISTER: u32 = 0xdead_beef;

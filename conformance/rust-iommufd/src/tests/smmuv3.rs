@@ -15,12 +15,12 @@ use iommufd_ioctls::{
     AttachHwpt, IommufdError, IommufdHwInfoData, IommufdHwptData, IommufdInvalidateData,
     IommufdVDevice, IommufdVIommu, IommufdViommuData,
 };
-use rustix::io::Errno;
 use swiommu_client::raw::size;
 use swiommu_client::vfio::Device;
 
+use crate::errno::{EBUSY, EEXIST, EINVAL, EIO, ENOENT, errno, os_error};
 use crate::harness::Fixture;
-use crate::lab::{Hwpt, IOVA, Lab, errno, os_error, out_type};
+use crate::lab::{Hwpt, IOVA, Lab, out_type};
 
 pub(crate) const FIXTURE: Fixture = Fixture {
     name: "smmuv3",
@@ -37,12 +37,6 @@ pub(crate) const FIXTURE: Fixture = Fixture {
         ("no_command_queue_of_its_own", no_command_queue_of_its_own),
     ],
 };
-
-const EIO: i32 = Errno::IO.raw_os_error();
-const EEXIST: i32 = Errno::EXIST.raw_os_error();
-const ENOENT: i32 = Errno::NOENT.raw_os_error();
-const EINVAL: i32 = Errno::INVAL.raw_os_error();
-const EBUSY: i32 = Errno::BUSY.raw_os_error();
 
 /// What the guest calls its device.
 const VIRT_ID: u64 = 0x21;

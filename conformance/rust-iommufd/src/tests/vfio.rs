@@ -2,12 +2,12 @@
 
 use iommufd_bindings::iommufd::iommu_ioas_alloc;
 use iommufd_ioctls::IommuFd;
-use rustix::io::Errno;
 use swiommu_client::raw::size;
 use swiommu_client::vfio::{self, Device};
 
+use crate::errno::{EBUSY, EINVAL, ENOENT, os_error};
 use crate::harness::Fixture;
-use crate::lab::{Lab, os_error};
+use crate::lab::Lab;
 
 pub(crate) const FIXTURE: Fixture = Fixture {
     name: "vfio",
@@ -22,10 +22,6 @@ pub(crate) const FIXTURE: Fixture = Fixture {
         ),
     ],
 };
-
-const EINVAL: i32 = Errno::INVAL.raw_os_error();
-const ENOENT: i32 = Errno::NOENT.raw_os_error();
-const EBUSY: i32 = Errno::BUSY.raw_os_error();
 
 fn for_each_device(test: impl Fn(&Lab, &dyn Fn() -> Device)) {
     let paths = vfio::paths().unwrap();

@@ -15,12 +15,12 @@ use iommufd_bindings::iommufd::{
     iommufd_ioas_map_flags_IOMMU_IOAS_MAP_READABLE as READABLE,
 };
 use iommufd_ioctls::{IommufdError, IommufdHwInfoData, IommufdVIommu};
-use rustix::io::Errno;
 use swiommu_client::raw::size;
 use swiommu_client::vfio::Device;
 
+use crate::errno::{EADDRINUSE, EBUSY, EINVAL, ENOENT, EOPNOTSUPP, errno, os_error};
 use crate::harness::Fixture;
-use crate::lab::{Hwpt, IOVA, Lab, errno, os_error, out_type};
+use crate::lab::{Hwpt, IOVA, Lab, out_type};
 
 pub(crate) const FIXTURE: Fixture = Fixture {
     name: "vtd",
@@ -41,11 +41,6 @@ pub(crate) const FIXTURE: Fixture = Fixture {
         ("no_viommu", no_viommu),
     ],
 };
-
-const EINVAL: i32 = Errno::INVAL.raw_os_error();
-const EBUSY: i32 = Errno::BUSY.raw_os_error();
-const ENOENT: i32 = Errno::NOENT.raw_os_error();
-const EOPNOTSUPP: i32 = Errno::OPNOTSUPP.raw_os_error();
 
 /// The scalable mode's bits of ECAP that nesting needs: NEST, PASID, SMTS, SSTS, FSTS.
 const NESTING: u64 = 1 << 26 | 1 << 40 | 1 << 43 | 1 << 46 | 1 << 47;
@@ -125,7 +120,7 @@ fn interrupt_window_is_reserved() {
     device.detach().unwrap();
     assert_eq!(lab.map_at(window, READABLE), Ok(()));
     let refused = os_error(device.attach(lab.ioas.id()));
-    assert_eq!(refused, Err(Errno::ADDRINUSE.raw_os_error()));
+    assert_eq!(refused, Err(EADDRINUSE));
 }
 
 fn alloc_iommu_hwpt() {

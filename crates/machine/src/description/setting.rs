@@ -105,6 +105,12 @@ pub(super) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     quoted.join(", ")
 }
 
+/// What a [`Retention`](swiommu_iommu::Retention) can be.
+pub(crate) const RETENTIONS: &str = "legal-maximum, small, small=ENTRIES (at least 1) or off";
+
+/// What a switch can be.
+pub(crate) const SWITCH: &str = "on or off";
+
 /// How a switch is shown.
 pub(crate) fn on_or_off(switch: bool) -> String {
     if switch { "on" } else { "off" }.to_owned()

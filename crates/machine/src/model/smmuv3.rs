@@ -11,14 +11,14 @@ use swiommu_pgtable::HardwareUpdate;
 
 use super::{BuiltUnit, Ground, UnitKind};
 use crate::description::PciAddress;
-use crate::description::setting::{Kind, Setting, on_or_off, switch};
+use crate::description::setting::{Kind, RETENTIONS, SWITCH, Setting, on_or_off, switch};
 
 /// A feature that a unit has or lacks.
 macro_rules! feature {
     ($name:literal, $feature:ident, $meaning:literal) => {
         Setting {
             name: $name,
-            values: "on or off",
+            values: SWITCH,
             meaning: $meaning,
             get: |settings| {
                 Some(on_or_off(
@@ -83,7 +83,7 @@ impl Kind for SmmuSettings {
         },
         Setting {
             name: "caches",
-            values: "legal-maximum, small, small=ENTRIES (at least 1) or off",
+            values: RETENTIONS,
             meaning: "how long it keeps what it has walked",
             get: |settings| Some(settings.caches.to_string()),
             set: |settings, text| {

@@ -8,7 +8,7 @@ use swiommu_iommu::{Endpoint, GroupId, Unit};
 
 use super::{BuiltUnit, Ground, UnitKind};
 use crate::description::PciAddress;
-use crate::description::setting::{Kind, Setting, on_or_off, switch};
+use crate::description::setting::{Kind, RETENTIONS, SWITCH, Setting, on_or_off, switch};
 
 impl Kind for VtdSettings {
     const NAME: &'static str = "vtd";
@@ -31,7 +31,7 @@ impl Kind for VtdSettings {
         },
         Setting {
             name: "caches",
-            values: "legal-maximum, small, small=ENTRIES (at least 1) or off",
+            values: RETENTIONS,
             meaning: "how long it keeps what it has walked",
             get: |settings| Some(settings.caches.to_string()),
             set: |settings, text| {
@@ -41,7 +41,7 @@ impl Kind for VtdSettings {
         },
         Setting {
             name: "structures",
-            values: "legal-maximum, small, small=ENTRIES (at least 1) or off",
+            values: RETENTIONS,
             meaning: "the same for its paging-structure caches, if they differ",
             get: |settings| settings.structures.map(|caches| caches.to_string()),
             set: |settings, text| {
@@ -51,7 +51,7 @@ impl Kind for VtdSettings {
         },
         Setting {
             name: "erratum-772415",
-            values: "on or off",
+            values: SWITCH,
             meaning: "whether it says that nesting parents have no read-only mappings",
             get: |settings| Some(on_or_off(settings.erratum_772415)),
             set: |settings, text| {
