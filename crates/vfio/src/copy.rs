@@ -22,6 +22,25 @@ pub(crate) fn read_min<T: UapiStruct>(
         .map_err(|errno| why(errno, at, min))
 }
 
+/// Reads what follows the first `min` bytes of a struct, because a flag says that it counts.
+///
+/// # Errors
+/// `EINVAL`, `EFAULT`.
+pub(crate) fn read_rest<T: UapiStruct>(
+    caller: &dyn Caller,
+    at: Hva,
+    (cmd, argsz): (&mut T, u32),
+    min: usize,
+) -> Result<(), Error> {
+    if argsz < T::SIZE {
+        let min = size_of::<T>();
+        return Err(Error::ShortArgsz { min });
+    }
+    step(Step::CopyIn)?;
+    let rest = &mut cmd.as_mut_bytes()[min..];
+    read(caller, at, min as u64, rest).map_err(|Fault| Error::CallerMemory(at))
+}
+
 /// Reads a struct by the rule of those that may grow.
 ///
 /// # Errors

@@ -4,12 +4,12 @@ use std::mem::offset_of;
 use std::sync::Arc;
 
 use parking_lot::{MappedMutexGuard, MutexGuard};
+use swiommu_abi::Errno;
 use swiommu_abi::vfio::device::{
     VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_DEVICE_BIND_IOMMUFD, VFIO_DEVICE_DETACH_IOMMUFD_PT,
     VfioDeviceAttachFlags, VfioDeviceAttachIommufdPt, VfioDeviceBindFlags, VfioDeviceBindIommufd,
     VfioDeviceDetachFlags, VfioDeviceDetachIommufdPt,
 };
-use swiommu_abi::{Errno, UapiStruct};
 use swiommu_addr::{Hva, HvaRange};
 use swiommu_files::{Arg, Caller, FdNumber, File, MmapRequest, Refusal, Stat};
 use swiommu_iommufd::{Context, ObjectId};
@@ -102,7 +102,8 @@ impl DeviceFile {
         let mut cmd: VfioDeviceAttachIommufdPt = copy::read_min(caller, at, min)?;
         let flags = VfioDeviceAttachFlags::from_bits(cmd.flags).ok_or(Error::Flags(cmd.flags))?;
         let subject = if flags.contains(VfioDeviceAttachFlags::PASID) {
-            cmd = whole(caller, at)?;
+            let argsz = cmd.argsz;
+            copy::read_rest(caller, at, (&mut cmd, argsz), min)?;
             Subject::Pasid(cmd.pasid)
         } else {
             Subject::Rid
@@ -122,7 +123,8 @@ impl DeviceFile {
         let mut cmd: VfioDeviceDetachIommufdPt = copy::read_min(caller, at, min)?;
         let flags = VfioDeviceDetachFlags::from_bits(cmd.flags).ok_or(Error::Flags(cmd.flags))?;
         let subject = if flags.contains(VfioDeviceDetachFlags::PASID) {
-            cmd = whole(caller, at)?;
+            let argsz = cmd.argsz;
+            copy::read_rest(caller, at, (&mut cmd, argsz), min)?;
             Subject::Pasid(cmd.pasid)
         } else {
             Subject::Rid
@@ -137,11 +139,6 @@ impl DeviceFile {
             Err(error) => error.into(),
         }
     }
-}
-
-/// Reads all of a struct: a flag says that the last field counts.
-fn whole<T: UapiStruct>(caller: &dyn Caller, at: Hva) -> Result<T, Error> {
-    copy::read_min(caller, at, size_of::<T>())
 }
 
 impl File for DeviceFile {

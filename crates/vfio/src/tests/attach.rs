@@ -11,7 +11,8 @@ fn attaching_takes_its_argument_by_the_rules() {
         (ATTACH, &[11, 0, ioas][..], Errno::EINVAL),
         (ATTACH, &[12, 0], Errno::EFAULT),
         (ATTACH, &[12, 2, ioas], Errno::EINVAL),
-        (ATTACH, &[12, 1, ioas], Errno::EFAULT),
+        (ATTACH, &[12, 1, ioas], Errno::EINVAL),
+        (ATTACH, &[16, 1, ioas], Errno::EFAULT),
         (ATTACH, &[15, 1, ioas, 5], Errno::EINVAL),
         (ATTACH, &[12, 0, 99], Errno::ENOENT),
         (ATTACH, &[12, 0, 2], Errno::EINVAL),
@@ -20,7 +21,8 @@ fn attaching_takes_its_argument_by_the_rules() {
         (DETACH, &[7, 0], Errno::EINVAL),
         (DETACH, &[8], Errno::EFAULT),
         (DETACH, &[8, 2], Errno::EINVAL),
-        (DETACH, &[8, 1], Errno::EFAULT),
+        (DETACH, &[8, 1], Errno::EINVAL),
+        (DETACH, &[12, 1], Errno::EFAULT),
         (DETACH, &[11, 1, 5], Errno::EINVAL),
     ] {
         assert_eq!(lab.call(&file, request, words), Err(errno), "{words:?}");
