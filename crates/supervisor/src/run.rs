@@ -60,14 +60,13 @@ pub fn run(config: Config) -> Result<Outcome, Error> {
     raise_descriptor_limit();
     let first = First::meet(&tree, &config.program)?;
     let table = Table::new()?;
-    let names = Names::new(&config.paths);
     let service = Arc::new(Service {
         listener: Listener::new(first.listener),
         host: HostFiles::new(table.as_fd()),
         table,
         long_calls: LongCalls::default(),
-        shadow: Shadow::new(&config.paths, &names),
-        names,
+        names: Names::new(&config.paths),
+        shadow: Shadow::default(),
         threads: Threads::new(config.spaces),
         paths: config.paths,
         capabilities: config.capabilities,

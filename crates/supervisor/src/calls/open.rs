@@ -135,7 +135,7 @@ impl Service {
         if let Err(errno) = permit(DIRECTORY, flags, subject.wants_directory) {
             return Reply::Fail(errno);
         }
-        let directory = match self.shadow.open(path) {
+        let directory = match self.shadow.open(path, &self.paths, &self.names) {
             Ok(directory) => directory,
             Err(errno) => return Reply::Fail(errno),
         };

@@ -4,8 +4,10 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use swiommu_abi::Errno;
 use swiommu_files::{Paths, Stat};
 use tempfile::TempDir;
 
@@ -13,9 +15,9 @@ use super::Names;
 use crate::errno::errno;
 
 /// A tree of those directories in a place of the host's, with a file of the right type for each node. A client reads them there,
-/// natively; what it looks up from there is ours all the same. The tree is removed at the end.
-#[derive(Debug)]
-pub(crate) struct Shadow(Option<Tree>);
+/// natively; what it looks up from there is ours all the same. It is made when the first is opened, and removed at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Shadow(OnceLock<Tree>);
 
 #[derive(Debug)]
 struct Tree {
@@ -24,28 +26,36 @@ struct Tree {
 }
 
 impl Shadow {
-    /// The tree for these paths. Where none can be made, the directories exist but cannot be read.
-    pub(crate) fn new(paths: &Paths, names: &Names) -> Self {
-        let tree = names.directories().next().map(|_| build(paths, names));
-        Self(tree.transpose().unwrap_or_else(|error| {
-            tracing::warn!(%error, "directories that only swiommu has cannot be read");
-            None
-        }))
-    }
-
-    /// Opens a directory.
+    /// Opens a directory of these paths.
     ///
     /// # Errors
-    /// `ENOENT` when there is no tree; else the host's.
-    pub(crate) fn open(&self, directory: &Path) -> Result<OwnedFd, swiommu_abi::Errno> {
-        let tree = self.0.as_ref().ok_or(swiommu_abi::Errno::ENOENT)?;
+    /// `ENOENT` when no tree can be made: the directories exist, but cannot be read. Else the host's.
+    pub(crate) fn open(
+        &self,
+        directory: &Path,
+        paths: &Paths,
+        names: &Names,
+    ) -> Result<OwnedFd, Errno> {
+        let tree = self.tree(paths, names).map_err(|error| {
+            tracing::warn!(%error, "a directory that only swiommu has cannot be read");
+            Errno::ENOENT
+        })?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         open(below(&tree.root, directory), flags, Mode::empty()).map_err(errno)
     }
 
+    fn tree(&self, paths: &Paths, names: &Names) -> io::Result<&Tree> {
+        if let Some(tree) = self.0.get() {
+            return Ok(tree);
+        }
+        let tree = build(paths, names)?;
+        // Of two that are made at once, one stays.
+        Ok(self.0.get_or_init(|| tree))
+    }
+
     /// What the client calls a path in the tree.
     pub(crate) fn name_of(&self, path: &Path) -> Option<PathBuf> {
-        let path = path.strip_prefix(&self.0.as_ref()?.root).ok()?;
+        let path = path.strip_prefix(&self.0.get()?.root).ok()?;
         Some(Path::new("/").join(path))
     }
 }
