@@ -209,20 +209,16 @@ impl Miss<'_> {
 pub(super) struct Found {
     pub(super) translated: Translated,
     /// Whether a write has to mark it first.
-    pub(super) clean: bool,
+    clean: bool,
 }
 
 impl Found {
-    /// A leaf that was walked for reading may not be marked as dirty yet, where walks mark it, so a later write walks again.
-    pub(super) fn new(translated: Translated, wanted: Access, marks: bool) -> Self {
-        let mut found = Self {
-            translated,
-            clean: marks && !wanted.writes(),
-        };
-        if found.clean {
-            found.translated.access.remove(Access::WRITE);
+    /// A leaf that a write has yet to mark is found again by that.
+    pub(super) fn new(mut translated: Translated, clean: bool) -> Self {
+        if clean {
+            translated.access.remove(Access::WRITE);
         }
-        found
+        Self { translated, clean }
     }
 }
 

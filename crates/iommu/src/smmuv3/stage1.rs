@@ -18,8 +18,7 @@ pub(super) struct FirstStage {
     /// The address as it was walked: without the bits that are the same for all of its half.
     input: Iova,
     granule: Granule,
-    /// Whether later writes have to mark the leaf.
-    pub(super) marks: bool,
+    updates: HardwareUpdate,
 }
 
 impl FirstStage {
@@ -44,14 +43,27 @@ impl FirstStage {
         }
     }
 
+    /// Whether a write has yet to mark the leaf.
+    pub(super) fn is_clean(&self) -> bool {
+        self.updates == HardwareUpdate::AccessedAndDirty && is_clean(self.walked.entry)
+    }
+
     /// Whether the leaf is for all ASIDs.
     pub(super) fn is_global(&self) -> bool {
         self.walked.entry & NOT_GLOBAL == 0
     }
 }
 
-/// nG of a leaf.
+/// AP\[2\], nG and DBM of a leaf.
+const READ_ONLY: u64 = 1 << 7;
 const NOT_GLOBAL: u64 = 1 << 11;
+const DIRTY_MODIFIER: u64 = 1 << 51;
+
+/// Whether a leaf is writable and clean, where walks keep what is dirty.
+pub(super) fn is_clean(leaf: u64) -> bool {
+    let clean = DIRTY_MODIFIER | READ_ONLY;
+    leaf & clean == clean
+}
 
 /// Walks the tables of one half. `iova` is an address of that half. `None` where the architecture has no such tables, of which no
 /// legal descriptor speaks.
@@ -119,7 +131,7 @@ fn walk_over<const GRANULE_LOG2: u8, M: EntryMemory<Address = EntryPlace>>(
         walked,
         input,
         granule: half.granule,
-        marks: context.updates == HardwareUpdate::AccessedAndDirty,
+        updates: context.updates,
     }))
 }
 

@@ -1,23 +1,23 @@
 //! What a stream table entry, and the structures behind it, do to requests.
 
+mod nested;
 mod trace;
 
 use std::fmt;
 use std::sync::Arc;
 
-use swiommu_addr::{Address, Iova};
-use swiommu_pgtable::Access;
-use swiommu_pgtable::fmt::ArmS2;
+use swiommu_addr::{Gpa, Iova, Pa};
+use swiommu_pgtable::{Access, Walked};
 
-use super::caches::{Found, Leaf, Tag, is_to_be_marked};
-use super::descriptors::{EntryId, GuestStructures, Parsed};
+use super::caches::{Found, Leaf, Miss, Tag, is_to_be_marked};
 use super::fault::{Handling, Wrong, event_of};
 use super::recent::Recent;
-use super::spec::{Class, Context, DefaultSubstream, EventId, Ste, SteRule, Transaction};
+use super::spec::{Class, Context, EventId, Ste, Transaction};
 use super::unit::Shared;
 use super::{SmmuStage1, SmmuStage2, SmmuViommu, StreamId, stage1};
-use crate::two_stage::{GuestMemory, HostWalker};
 use crate::{Fault, Pasid, Trace, Translate, Translated, VirtId};
+
+pub(super) use nested::Nested;
 
 /// Requests of a stream, or of one of its substreams.
 pub(super) struct Requester {
@@ -54,35 +54,13 @@ pub(super) enum Stages {
     Nested(Arc<Nested>),
 }
 
-/// A guest's structures, behind a second stage.
-pub(super) struct Nested {
-    second: Arc<SmmuStage2>,
-    ste: Ste,
-    entry: EntryId,
-    /// What is wrong with the entry, if anything.
-    rule: Option<SteRule>,
-}
-
-impl Nested {
-    pub(super) fn new(
-        shared: &Shared,
-        stream: StreamId,
-        second: &Arc<SmmuStage2>,
-        ste: Ste,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            second: second.clone(),
-            ste,
-            entry: shared.caches.descriptors.entry(stream),
-            rule: ste.broken_rule(&shared.registers),
-        })
+/// Where a leaf of one of our own tables leads.
+fn translated(walked: &Walked<Pa>) -> Translated {
+    Translated {
+        page: walked.address,
+        size: walked.size,
+        access: walked.access,
     }
-}
-
-/// Which descriptor a request uses.
-enum Selected {
-    Descriptor(u32),
-    BypassStage1,
 }
 
 impl Requester {
@@ -132,43 +110,44 @@ impl Requester {
         translated.access.contains(wanted).then_some(translated)
     }
 
-    fn find(&self, iova: Iova, wanted: Access) -> Result<Found, Wrong> {
+    /// Looks for what is not cached, and caches it by `miss`, which was begun before.
+    fn find(&self, miss: &Miss<'_>, iova: Iova, wanted: Access) -> Result<Translated, Wrong> {
         match &self.stages {
             Stages::Abort => Err(Wrong::nothing(&"the guest's entry aborts all requests")),
             Stages::NoDescriptor => Err(Wrong::new(
                 EventId::BadCd,
                 &"nothing is attached to the PASID",
             )),
-            Stages::Stage1 { domain, context } => self.find_stage1(domain, context, iova, wanted),
+            Stages::Stage1 { domain, context } => {
+                let found = self.find_stage1(domain, miss, iova, wanted);
+                found.map_err(|wrong| wrong.in_context(context))
+            }
             Stages::Stage2 { .. } if self.substream.is_some() => Err(Wrong::new(
                 EventId::BadSubstreamId,
                 &"the entry has no stage 1, so there are no substreams",
             )),
-            Stages::Stage2 { domain, ste } => self.find_stage2(domain, ste, iova, wanted),
-            Stages::Nested(nested) => self.find_nested(nested, iova, wanted),
+            Stages::Stage2 { domain, ste } => {
+                let found = self.find_stage2(domain, miss, iova, wanted);
+                found.map_err(|wrong| wrong.in_entry(ste))
+            }
+            Stages::Nested(nested) => self.find_nested(nested, miss, iova, wanted),
         }
     }
 
     /// What is cached under one of the tags, or what `walk` finds: with its tag, and the leaf of stage 1.
     fn cached_or(
         &self,
+        miss: &Miss<'_>,
         tags: &[Tag],
-        iova: Iova,
-        wanted: Access,
+        (iova, wanted): (Iova, Access),
         walk: impl FnOnce() -> Result<(Tag, Found, Option<Leaf>), Wrong>,
-    ) -> Result<Found, Wrong> {
-        let caches = &self.shared.caches;
-        let known = caches.lookup(tags, iova);
+    ) -> Result<Translated, Wrong> {
+        let known = self.shared.caches.lookup(tags, iova);
         if let Some(hit) = known
             && hit.translated.access.contains(wanted)
         {
-            let translated = hit.translated;
-            return Ok(Found {
-                translated,
-                clean: false,
-            });
+            return Ok(hit.translated);
         }
-        let miss = caches.begin_walk();
         let (tag, found, leaf) = walk()?;
         if known.is_some_and(|known| !is_to_be_marked(&known, wanted)) {
             return Err(Wrong::new(
@@ -177,185 +156,39 @@ impl Requester {
             ));
         }
         miss.insert(tag, iova, &found, leaf);
-        Ok(found)
+        Ok(found.translated)
     }
 
     fn find_stage1(
         &self,
         domain: &SmmuStage1,
-        context: &Context,
+        miss: &Miss<'_>,
         iova: Iova,
         wanted: Access,
-    ) -> Result<Found, Wrong> {
+    ) -> Result<Translated, Wrong> {
         let tag = domain.tag();
-        let walk = || {
+        self.cached_or(miss, &[tag], (iova, wanted), || {
             let walked = domain.table.domain.table().walker().walk(iova, wanted);
             let walked = walked.map_err(|fault| Wrong::new(event_of(&fault), &fault))?;
-            let translated = Translated {
-                page: walked.address,
-                size: walked.size,
-                access: walked.access,
-            };
-            Ok((
-                tag,
-                Found::new(translated, wanted, domain.tracks_dirty()),
-                None,
-            ))
-        };
-        let found = self.cached_or(&[tag], iova, wanted, walk);
-        found.map_err(|wrong| wrong.in_context(context))
+            let clean = domain.tracks_dirty() && stage1::is_clean(walked.entry);
+            Ok((tag, Found::new(translated(&walked), clean), None))
+        })
     }
 
     fn find_stage2(
         &self,
         domain: &SmmuStage2,
-        ste: &Ste,
+        miss: &Miss<'_>,
         iova: Iova,
         wanted: Access,
-    ) -> Result<Found, Wrong> {
+    ) -> Result<Translated, Wrong> {
         let tag = domain.stage2_tag();
-        let walk = || {
+        self.cached_or(miss, &[tag], (iova, wanted), || {
             let walked = domain.table.domain.table().walker().walk(iova, wanted);
-            let ipa = swiommu_addr::Gpa::new(iova.get());
+            let ipa = Gpa::new(iova.get());
             let walked = walked.map_err(|fault| Wrong::stage2(Class::Input, ipa, &fault))?;
-            let translated = Translated {
-                page: walked.address,
-                size: walked.size,
-                access: walked.access,
-            };
-            Ok((tag, Found::new(translated, wanted, false), None))
-        };
-        let found = self.cached_or(&[tag], iova, wanted, walk);
-        found.map_err(|wrong| wrong.in_entry(ste))
-    }
-
-    fn find_nested(&self, nested: &Nested, iova: Iova, wanted: Access) -> Result<Found, Wrong> {
-        if let Some(rule) = nested.rule {
-            return Err(Wrong::new(EventId::BadSte, &rule));
-        }
-        let substream = match self.select(&nested.ste)? {
-            Selected::Descriptor(substream) => substream,
-            Selected::BypassStage1 => return self.bypass_stage1(nested, iova, wanted),
-        };
-        let walker: HostWalker<'_, ArmS2<12>> = nested.second.table.domain.table().walker();
-        let structures = GuestStructures {
-            stage2: self.guest_memory(&walker),
-            memory: &self.shared.memory,
-            unit: &self.shared.registers,
-        };
-        let invalidations = self.shared.caches.descriptors.invalidations();
-        let parsed = self.descriptor(nested, substream, &structures)?;
-        let context = parsed.as_ref().as_ref();
-        let context = context.map_err(|rule| Wrong::new(EventId::BadCd, rule))?;
-        if let Some(invalidations) = invalidations {
-            self.recent.set(invalidations, context);
-        }
-        self.find_in_context(nested, context, &structures.stage2, iova, wanted)
-            .map_err(|wrong| wrong.in_context(context).in_entry(&nested.ste))
-    }
-
-    /// The guest's memory behind a second stage. No walk caches are modelled.
-    fn guest_memory<'a>(
-        &'a self,
-        stage2: &'a HostWalker<'a, ArmS2<12>>,
-    ) -> GuestMemory<'a, ArmS2<12>> {
-        let ways = self.shared.structures.begin_walk(0);
-        GuestMemory::new(stage2, ways, &self.shared.memory)
-    }
-
-    /// The substream whose descriptor a request uses (`S1CDMax`, `S1DSS`).
-    fn select(&self, ste: &Ste) -> Result<Selected, Wrong> {
-        let max = if self.shared.registers.ssid_bits() == 0 {
-            0
-        } else {
-            ste.cd_max()
-        };
-        let disabled = |text: &str| Err(Wrong::new(EventId::StreamDisabled, &text));
-        match (self.substream, ste.default_substream()) {
-            (Some(substream), _) if u64::from(substream) >> max != 0 || max == 0 => {
-                Err(Wrong::new(
-                    EventId::BadSubstreamId,
-                    &format!("the entry has descriptors for {max} bits of SubstreamID"),
-                ))
-            }
-            (Some(0), DefaultSubstream::Zero) => {
-                disabled("substream 0 is for requests without a SubstreamID")
-            }
-            (Some(substream), _) => Ok(Selected::Descriptor(substream)),
-            (None, _) if max == 0 => Ok(Selected::Descriptor(0)),
-            (None, DefaultSubstream::Terminate) => {
-                disabled("the entry terminates requests without a SubstreamID")
-            }
-            (None, DefaultSubstream::Bypass) => Ok(Selected::BypassStage1),
-            (None, DefaultSubstream::Zero) => Ok(Selected::Descriptor(0)),
-        }
-    }
-
-    fn descriptor(
-        &self,
-        nested: &Nested,
-        substream: u32,
-        structures: &GuestStructures<'_>,
-    ) -> Result<Arc<Parsed>, Wrong> {
-        let descriptors = &self.shared.caches.descriptors;
-        if let Some(cached) = descriptors.lookup(nested.entry, substream) {
-            return Ok(cached);
-        }
-        descriptors
-            .fetch(nested.entry, substream, &nested.ste, structures)
-            .map_err(|none| Wrong::descriptor(&none).in_entry(&nested.ste))
-    }
-
-    fn bypass_stage1(&self, nested: &Nested, iova: Iova, wanted: Access) -> Result<Found, Wrong> {
-        let size = self.shared.registers.output();
-        if !size.holds(iova.get()) {
-            return Err(Wrong::new(
-                EventId::AddressSize,
-                &format!(
-                    "{iova} bypasses stage 1 and has more than {} bits",
-                    size.bits()
-                ),
-            ));
-        }
-        self.find_stage2(&nested.second, &nested.ste, iova, wanted)
-    }
-
-    /// Walks a guest's first stage, each table of it through the second, and then the second for where it leads.
-    fn find_in_context(
-        &self,
-        nested: &Nested,
-        context: &Context,
-        guest: &GuestMemory<'_, ArmS2<12>>,
-        iova: Iova,
-        wanted: Access,
-    ) -> Result<Found, Wrong> {
-        let Some((half, address)) = context.half_of(iova) else {
-            return Err(Wrong::new(
-                EventId::Translation,
-                &format!("{iova} is not an input address of the descriptor"),
-            ));
-        };
-        let (vmid, asid) = (nested.ste.vmid(), context.asid);
-        let (own, global) = (Tag::Asid { vmid, asid }, Tag::Global { vmid });
-        let walk = || {
-            let inner = stage1::walk(context, half, *guest, address, wanted)
-                .ok_or_else(|| Wrong::new(EventId::BadCd, &"no such tables exist"))?
-                .map_err(|fault| Wrong::stage1(&fault))?;
-            let ipa = inner.ipa();
-            let outer = guest
-                .translate(ipa, wanted)
-                .map_err(|fault| Wrong::stage2(Class::Input, ipa, &fault))?;
-            let size = inner.size().min(outer.size);
-            let translated = Translated {
-                page: outer.resolve(Iova::new(ipa.get())).align_down(size),
-                size,
-                access: inner.access() & outer.access,
-            };
-            let tag = if inner.is_global() { global } else { own };
-            let found = Found::new(translated, wanted, inner.marks);
-            Ok((tag, found, Some(inner.leaf())))
-        };
-        self.cached_or(&[own, global], address, wanted, walk)
+            Ok((tag, Found::new(translated(&walked), false), None))
+        })
     }
 
     /// Tells whoever has to know. Returns what becomes of the request.
@@ -384,9 +217,10 @@ impl Requester {
     #[cold]
     #[inline(never)]
     fn miss(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        let found = self.find(iova, wanted);
-        let found = found.map_err(|wrong| self.refuse(wrong, iova, wanted))?;
-        Ok(found.translated)
+        // Before a descriptor is looked at: who changes that invalidates both, and may be done with it when the walk begins.
+        let miss = self.shared.caches.begin_walk();
+        let found = self.find(&miss, iova, wanted);
+        found.map_err(|wrong| self.refuse(wrong, iova, wanted))
     }
 }
 

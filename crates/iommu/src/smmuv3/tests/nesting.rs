@@ -232,6 +232,36 @@ fn writes_are_marked_where_the_guest_wants_it() {
     );
     let error = write(&mut port, 6 * PAGE, 1).unwrap_err();
     assert!(error.contains("F_PERMISSION"), "{error}");
+    // What is dirty is cached as such: it is not marked again until the guest invalidates it.
+    w.poke_all(World::leaf_at(5), &[gpa(DATA) | clean]);
+    write(&mut port, 5 * PAGE, 2).unwrap();
+    assert_eq!(w.peek(World::leaf_at(5)), gpa(DATA) | clean);
+    w.command(0x30, 0);
+    write(&mut port, 5 * PAGE, 3).unwrap();
+    assert_eq!(w.peek(World::leaf_at(5)), gpa(DATA) | dirty);
+}
+
+/// Marking an entry is a write, which the second stage must permit; reading it is none.
+#[test]
+fn tables_that_the_guest_may_only_read_cannot_be_marked() {
+    let settings = SmmuSettings {
+        updates: HardwareUpdate::AccessedAndDirty,
+        ..SmmuSettings::default()
+    };
+    let w = World::with(settings, DeviceFeatures::empty());
+    let clean = RO | 1 << 51;
+    w.tables(&[(5, gpa(DATA) | clean)]);
+    let mut cd = linux_cd();
+    cd[0] |= 3 << 42;
+    w.poke_all(gpa(CDS), &cd);
+    w.unmap_guest_page(TABLES + 3);
+    w.map_guest_page(TABLES + 3, TABLES + 3, Prot::READ);
+    let mut port = w.attached();
+    assert_eq!(read(&mut port, 5 * PAGE), Ok(0));
+    let error = write(&mut port, 5 * PAGE, 1).unwrap_err();
+    assert!(error.contains("F_PERMISSION (0x13): stage 2"), "{error}");
+    assert_eq!(w.peek(World::leaf_at(5)), gpa(DATA) | clean);
+    assert!(w.records.take().is_empty(), "it is the host's");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use swiommu_addr::Iova;
 use swiommu_pgtable::Access;
 
-use super::{Nested, Requester, Selected, Stages};
+use super::nested::{Nested, Selected};
+use super::{Requester, Stages};
 use crate::smmuv3::descriptors::{Descriptors, GuestStructures};
 use crate::smmuv3::fault::Wrong;
 use crate::smmuv3::spec::EventId;
@@ -26,8 +27,9 @@ impl Requester {
             Stages::Nested(nested) => self.trace_nested(nested, iova),
             // There is no walk, whatever the access.
             _ => {
-                let found = self.find(iova, Access::USER_READ)?;
-                Ok(Trace::without_walk(Ok(found.translated)))
+                let miss = self.shared.caches.begin_walk();
+                let found = self.find(&miss, iova, Access::USER_READ)?;
+                Ok(Trace::without_walk(Ok(found)))
             }
         }
     }

@@ -1,0 +1,191 @@
+//! A guest's structures in front of a second stage.
+
+use std::sync::Arc;
+
+use swiommu_addr::{Address, Iova};
+use swiommu_pgtable::Access;
+use swiommu_pgtable::fmt::ArmS2;
+
+use super::Requester;
+use crate::Translated;
+use crate::smmuv3::caches::{Found, Miss, Tag};
+use crate::smmuv3::descriptors::{EntryId, GuestStructures, Parsed};
+use crate::smmuv3::fault::Wrong;
+use crate::smmuv3::spec::{Class, Context, DefaultSubstream, EventId, Ste, SteRule};
+use crate::smmuv3::unit::Shared;
+use crate::smmuv3::{SmmuStage2, StreamId, stage1};
+use crate::two_stage::{GuestMemory, HostWalker};
+
+/// A guest's structures, behind a second stage.
+pub(in crate::smmuv3) struct Nested {
+    pub(super) second: Arc<SmmuStage2>,
+    pub(super) ste: Ste,
+    pub(super) entry: EntryId,
+    /// What is wrong with the entry, if anything.
+    pub(super) rule: Option<SteRule>,
+}
+
+impl Nested {
+    pub(in crate::smmuv3) fn new(
+        shared: &Shared,
+        stream: StreamId,
+        second: &Arc<SmmuStage2>,
+        ste: Ste,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            second: second.clone(),
+            ste,
+            entry: shared.caches.descriptors.entry(stream),
+            rule: ste.broken_rule(&shared.registers),
+        })
+    }
+}
+
+/// Which descriptor a request uses.
+pub(super) enum Selected {
+    Descriptor(u32),
+    BypassStage1,
+}
+
+impl Requester {
+    pub(super) fn find_nested(
+        &self,
+        nested: &Nested,
+        miss: &Miss<'_>,
+        iova: Iova,
+        wanted: Access,
+    ) -> Result<Translated, Wrong> {
+        if let Some(rule) = nested.rule {
+            return Err(Wrong::new(EventId::BadSte, &rule));
+        }
+        let substream = match self.select(&nested.ste)? {
+            Selected::Descriptor(substream) => substream,
+            Selected::BypassStage1 => return self.bypass_stage1(nested, miss, iova, wanted),
+        };
+        let walker: HostWalker<'_, ArmS2<12>> = nested.second.table.domain.table().walker();
+        let structures = GuestStructures {
+            stage2: self.guest_memory(&walker),
+            memory: &self.shared.memory,
+            unit: &self.shared.registers,
+        };
+        let invalidations = self.shared.caches.descriptors.invalidations();
+        let parsed = self.descriptor(nested, substream, &structures)?;
+        let context = parsed.as_ref().as_ref();
+        let context = context.map_err(|rule| Wrong::new(EventId::BadCd, rule))?;
+        if let Some(invalidations) = invalidations {
+            self.recent.set(invalidations, context);
+        }
+        let request = (iova, wanted);
+        self.find_in_context(nested, context, &structures.stage2, miss, request)
+            .map_err(|wrong| wrong.in_context(context).in_entry(&nested.ste))
+    }
+
+    /// The guest's memory behind a second stage. No walk caches are modelled.
+    pub(super) fn guest_memory<'a>(
+        &'a self,
+        stage2: &'a HostWalker<'a, ArmS2<12>>,
+    ) -> GuestMemory<'a, ArmS2<12>> {
+        let ways = self.shared.structures.begin_walk(0);
+        GuestMemory::new(stage2, ways, &self.shared.memory)
+    }
+
+    /// The substream whose descriptor a request uses (`S1CDMax`, `S1DSS`).
+    pub(super) fn select(&self, ste: &Ste) -> Result<Selected, Wrong> {
+        let max = if self.shared.registers.ssid_bits() == 0 {
+            0
+        } else {
+            ste.cd_max()
+        };
+        let disabled = |text: &str| Err(Wrong::new(EventId::StreamDisabled, &text));
+        match (self.substream, ste.default_substream()) {
+            (Some(substream), _) if u64::from(substream) >> max != 0 || max == 0 => {
+                Err(Wrong::new(
+                    EventId::BadSubstreamId,
+                    &format!("the entry has descriptors for {max} bits of SubstreamID"),
+                ))
+            }
+            (Some(0), DefaultSubstream::Zero) => {
+                disabled("substream 0 is for requests without a SubstreamID")
+            }
+            (Some(substream), _) => Ok(Selected::Descriptor(substream)),
+            (None, _) if max == 0 => Ok(Selected::Descriptor(0)),
+            (None, DefaultSubstream::Terminate) => {
+                disabled("the entry terminates requests without a SubstreamID")
+            }
+            (None, DefaultSubstream::Bypass) => Ok(Selected::BypassStage1),
+            (None, DefaultSubstream::Zero) => Ok(Selected::Descriptor(0)),
+        }
+    }
+
+    fn descriptor(
+        &self,
+        nested: &Nested,
+        substream: u32,
+        structures: &GuestStructures<'_>,
+    ) -> Result<Arc<Parsed>, Wrong> {
+        let descriptors = &self.shared.caches.descriptors;
+        if let Some(cached) = descriptors.lookup(nested.entry, substream) {
+            return Ok(cached);
+        }
+        descriptors
+            .fetch(nested.entry, substream, &nested.ste, structures)
+            .map_err(|none| Wrong::descriptor(&none).in_entry(&nested.ste))
+    }
+
+    fn bypass_stage1(
+        &self,
+        nested: &Nested,
+        miss: &Miss<'_>,
+        iova: Iova,
+        wanted: Access,
+    ) -> Result<Translated, Wrong> {
+        let size = self.shared.registers.output();
+        if !size.holds(iova.get()) {
+            let bits = size.bits();
+            return Err(Wrong::new(
+                EventId::AddressSize,
+                &format!("{iova} bypasses stage 1 and has more than {bits} bits"),
+            ));
+        }
+        let found = self.find_stage2(&nested.second, miss, iova, wanted);
+        found.map_err(|wrong| wrong.in_entry(&nested.ste))
+    }
+
+    /// Walks a guest's first stage, each table of it through the second, and then the second for where it leads.
+    fn find_in_context(
+        &self,
+        nested: &Nested,
+        context: &Context,
+        guest: &GuestMemory<'_, ArmS2<12>>,
+        miss: &Miss<'_>,
+        (iova, wanted): (Iova, Access),
+    ) -> Result<Translated, Wrong> {
+        let Some((half, address)) = context.half_of(iova) else {
+            return Err(Wrong::new(
+                EventId::Translation,
+                &format!("{iova} is not an input address of the descriptor"),
+            ));
+        };
+        let (vmid, asid) = (nested.ste.vmid(), context.asid);
+        let (own, global) = (Tag::Asid { vmid, asid }, Tag::Global { vmid });
+        let tags = [own, global];
+        self.cached_or(miss, &tags, (address, wanted), || {
+            let inner = stage1::walk(context, half, *guest, address, wanted)
+                .ok_or_else(|| Wrong::new(EventId::BadCd, &"no such tables exist"))?
+                .map_err(|fault| Wrong::stage1(&fault))?;
+            let ipa = inner.ipa();
+            let outer = guest
+                .translate(ipa, wanted)
+                .map_err(|fault| Wrong::stage2(Class::Input, ipa, &fault))?;
+            let size = inner.size().min(outer.size);
+            let translated = Translated {
+                page: outer.resolve(Iova::new(ipa.get())).align_down(size),
+                size,
+                access: inner.access() & outer.access,
+            };
+            let tag = if inner.is_global() { global } else { own };
+            let found = Found::new(translated, inner.is_clean());
+            Ok((tag, found, Some(inner.leaf())))
+        })
+    }
+}
