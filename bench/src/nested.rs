@@ -11,10 +11,9 @@ use swiommu_addr::{Address, HvaRange, Iova, Pa, PaRange, PageSize, PageSizes};
 use swiommu_iommu::vtd::{SourceId, VtdEndpoint, VtdSettings, VtdUnit};
 use swiommu_iommu::{
     DmaPort, Domain, DriverError, Endpoint, Epochs, GroupId, Mapping, NestedDomain, NestedRequest,
-    PagingDomain, PagingFlags, PagingRequest, Pasid, Prot, Requests, Unit, UserData,
+    OwnData, OwnRequests, PagingDomain, PagingFlags, PagingRequest, Pasid, Prot, Unit,
 };
 use swiommu_mem::{Access, AddressSpace, Config, LocalSpace, PhysicalMemory, VolatileSlice};
-use zerocopy::IntoBytes;
 
 use crate::random::cycle;
 
@@ -78,25 +77,26 @@ impl Machine {
             map(&*own, FIRST + page * PAGE, &[page_at(at)?])?;
             guest.map(FIRST + page * PAGE, GUEST + target * PAGE)?;
         }
-        let data = FirstStage(IommuHwptVtdS1 {
+        let table = IommuHwptVtdS1 {
             flags: 0,
             pgtbl_addr: guest.root,
             addr_width: 48,
             __reserved: 0,
-        });
+        };
+        let data = OwnData::new(IommuHwptDataType::VTD_S1.0, &table);
         let request = NestedRequest {
             flags: PagingFlags::PASID,
             data: &data,
         };
         let nested = unit
             .alloc_nested(&*endpoint, &parent, &request)
-            .map_err(refused)?;
+            .map_err(|error| refused(&error))?;
         endpoint
             .attach(Stages::One.pasid(), &Domain::Paging(own))
-            .map_err(refused)?;
+            .map_err(|error| refused(&error))?;
         endpoint
             .attach(Stages::Two.pasid(), &Domain::Nested(nested.clone()))
-            .map_err(refused)?;
+            .map_err(|error| refused(&error))?;
         Ok(Self {
             memory,
             endpoint,
@@ -137,7 +137,16 @@ impl Machine {
 
     /// Has the guest say that it has changed leaves, all of them.
     pub(crate) fn invalidate_leaves(&self) -> anyhow::Result<()> {
-        self.nested.invalidate(&AllLeaves).result.map_err(refused)
+        let leaves = IommuHwptVtdS1Invalidate {
+            addr: FIRST & !(GIB - 1),
+            npages: GIB / PAGE,
+            flags: IommuHwptVtdS1InvalidateFlags::LEAF.bits(),
+            __reserved: 0,
+        };
+        let requests = [leaves];
+        let requests = OwnRequests::new(IommuHwptInvalidateDataType::VTD_S1.0, &requests);
+        let done = self.nested.invalidate(&requests);
+        done.result.map_err(|error| refused(&error))
     }
 }
 
@@ -177,7 +186,7 @@ impl Guest {
         let at = self.memory.start().wrapping_add(gpa - GUEST);
         let page = HvaRange::from_len(at, PAGE).context("a page")?;
         let runs = self.space.resolve(page, Access::Write)?;
-        Ok(runs.iter().next().context("memory")?.memory.start())
+        Ok(runs.first().context("memory")?.memory.start())
     }
 
     fn map(&mut self, iova: u64, gpa: u64) -> anyhow::Result<()> {
@@ -209,7 +218,8 @@ fn paging(
     flags: PagingFlags,
 ) -> anyhow::Result<Arc<dyn PagingDomain>> {
     let request = PagingRequest { flags, data: None };
-    unit.alloc_paging(endpoint, &request).map_err(refused)
+    unit.alloc_paging(endpoint, &request)
+        .map_err(|error| refused(&error))
 }
 
 fn map(domain: &dyn PagingDomain, iova: u64, memory: &[PaRange]) -> anyhow::Result<()> {
@@ -219,64 +229,13 @@ fn map(domain: &dyn PagingDomain, iova: u64, memory: &[PaRange]) -> anyhow::Resu
         prot: Prot::RW,
         leaves: PageSizes::NONE.with(PageSize::SIZE_4K),
     };
-    domain.map(&mapping).map_err(refused)
+    domain.map(&mapping).map_err(|error| refused(&error))
 }
 
 fn page_at(at: Pa) -> anyhow::Result<PaRange> {
     PaRange::from_len(at, PAGE).context("a page")
 }
 
-fn refused(error: DriverError) -> anyhow::Error {
+fn refused(error: &DriverError) -> anyhow::Error {
     anyhow!("{error:?}")
-}
-
-#[derive(Debug)]
-struct FirstStage(IommuHwptVtdS1);
-
-impl UserData for FirstStage {
-    fn data_type(&self) -> u32 {
-        IommuHwptDataType::VTD_S1.0
-    }
-
-    fn len(&self) -> usize {
-        size_of_val(&self.0)
-    }
-
-    fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
-        copy(self.0.as_bytes(), offset, into)
-    }
-}
-
-/// One request: of all pages, that only leaves have changed.
-#[derive(Debug)]
-struct AllLeaves;
-
-impl Requests for AllLeaves {
-    fn data_type(&self) -> u32 {
-        IommuHwptInvalidateDataType::VTD_S1.0
-    }
-
-    fn entry_len(&self) -> usize {
-        size_of::<IommuHwptVtdS1Invalidate>()
-    }
-
-    fn count(&self) -> u32 {
-        1
-    }
-
-    fn read(&self, _index: u32, offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
-        let request = IommuHwptVtdS1Invalidate {
-            addr: FIRST & !(GIB - 1),
-            npages: GIB / PAGE,
-            flags: IommuHwptVtdS1InvalidateFlags::LEAF.bits(),
-            __reserved: 0,
-        };
-        copy(request.as_bytes(), offset, into)
-    }
-}
-
-fn copy(from: &[u8], offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
-    let bytes = from.get(offset..offset + into.len());
-    into.copy_from_slice(bytes.ok_or_else(|| DriverError::invalid("out of bounds"))?);
-    Ok(())
 }

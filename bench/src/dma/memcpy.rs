@@ -13,7 +13,7 @@ use crate::nested::{Machine, PAGE};
 /// The pages of a machine, where they are mapped in this process.
 pub(super) struct Pages<'a> {
     start: *const u8,
-    pages: u64,
+    count: u64,
     machine: PhantomData<&'a Machine>,
 }
 
@@ -23,17 +23,17 @@ unsafe impl Sync for Pages<'_> {}
 impl<'a> Pages<'a> {
     pub(super) fn of(machine: &'a Machine) -> anyhow::Result<Self> {
         let slice = machine.memory().context("the pages are mapped here")?;
-        ensure!(slice.len() as u64 % PAGE == 0, "whole pages");
+        ensure!((slice.len() as u64).is_multiple_of(PAGE), "whole pages");
         Ok(Self {
             start: slice.as_ptr(),
-            pages: slice.len() as u64 / PAGE,
+            count: slice.len() as u64 / PAGE,
             machine: PhantomData,
         })
     }
 
     #[inline]
     pub(super) fn copy(&self, page: u64, into: &mut [u8; PAGE as usize]) {
-        assert!(page < self.pages);
+        assert!(page < self.count);
         // SAFETY: the page is one of those that are mapped as long as the machine is there, and `into` is ours.
         unsafe {
             let from = self.start.add((page * PAGE) as usize);
