@@ -4,7 +4,7 @@ use swiommu_addr::{Address, Gpa, Iova};
 use swiommu_iommu::{DmaError, Prot, Retention};
 
 use crate::guest::{PAGE, SCRATCH, pages};
-use crate::model::{Kind, Model, Rights, Why};
+use crate::model::{Changed, Kind, Model, Rights, Why};
 use crate::nested::{Nested, read, says, write};
 use crate::tables::ROOT;
 
@@ -148,7 +148,7 @@ pub(crate) fn the_fault_is_that_of_the_first_page_that_fails<M: Model>() {
     let written = u64::from_le_bytes([0xee; 8]);
     assert_eq!(n.guest.read_data(DATA, PAGE - 8), written);
     n.guest.write(n.tables.entry(0, AT + 2).unwrap(), 0);
-    n.invalidate(Some(pages(AT + 2, 1)));
+    n.invalidate(Changed::Leaves(pages(AT + 2, 1)));
     n.map_second(TO + 1, DATA + 1, Prot::RW);
     let absent = Why::Entry {
         level: 0,

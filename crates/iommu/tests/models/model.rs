@@ -47,8 +47,8 @@ pub(crate) trait Model: Sized {
         root: Gpa,
     ) -> Arc<dyn NestedDomain>;
 
-    /// Tells the unit that entries of a guest's tables have changed: those for a range, or any.
-    fn invalidate(&self, nested: &dyn NestedDomain, changed: Option<IovaRange>);
+    /// Tells the unit that entries of a guest's tables have changed.
+    fn invalidate(&self, nested: &dyn NestedDomain, changed: Changed);
 
     /// The addresses of which nothing is kept after an invalidation of a range.
     fn cover(range: IovaRange) -> IovaRange;
@@ -62,6 +62,16 @@ pub(crate) trait Model: Sized {
         let (digits, _) = rest.split_once(')')?;
         u8::from_str_radix(digits, 16).ok()
     }
+}
+
+/// What a guest says that it has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Changed {
+    Everything,
+    /// Entries of any level for these addresses.
+    Entries(IovaRange),
+    /// Leaves only, so what is known of the tables above them may be kept.
+    Leaves(IovaRange),
 }
 
 /// Which table.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use proptest::test_runner::TestCaseResult;
 use proptest::{prop_assert, prop_assert_eq};
-use swiommu_addr::{Gpa, Iova, IovaRange};
+use swiommu_addr::{Gpa, Iova};
 use swiommu_iommu::{DmaError, DmaPort, NestedDomain, PagingDomain, Pasid, Prot, Retention};
 
 use crate::guest::{Guest, PAGE, SCRATCH, pages};
-use crate::model::{Model, Rights, Why};
+use crate::model::{Changed, Model, Rights, Why};
 use crate::naive::{First, Second};
 use crate::tables::Tables;
 
@@ -76,7 +76,7 @@ impl<M: Model> Nested<M> {
             .collect()
     }
 
-    pub(crate) fn invalidate(&self, changed: Option<IovaRange>) {
+    pub(crate) fn invalidate(&self, changed: Changed) {
         self.model.invalidate(&*self.domain, changed);
     }
 }

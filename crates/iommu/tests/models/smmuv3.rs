@@ -15,12 +15,12 @@ use swiommu_iommu::{
 use swiommu_mem::PhysicalMemory;
 
 use crate::guest::{Guest, PAGE};
-use crate::model::{Kind, Model, Rights, Stage, Why};
+use crate::model::{Changed, Kind, Model, Rights, Stage, Why};
 
 /// A table descriptor.
 const TABLE: u64 = 0b11;
 /// A page: `AttrIndx` 1, for users, inner shareable, accessed, not global.
-const LEAF: u64 = 0xf47;
+const PAGE_LEAF: u64 = 0xf47;
 /// What makes it a block.
 const NOT_A_BLOCK: u64 = 0b10;
 const READ_ONLY: u64 = 1 << 7;
@@ -97,7 +97,7 @@ impl Model for Smmuv3 {
             Rights::Write => 0,
         };
         let kind = if level == 0 { 0 } else { NOT_A_BLOCK };
-        (to.get() | LEAF | read_only) & !kind
+        (to.get() | PAGE_LEAF | read_only) & !kind
     }
 
     /// An address beyond what the descriptor says that there is.
@@ -146,17 +146,23 @@ impl Model for Smmuv3 {
     }
 
     /// By address and ASID, a range of more than one page by one command; or everything of each ASID.
-    fn invalidate(&self, _nested: &dyn NestedDomain, changed: Option<IovaRange>) {
+    fn invalidate(&self, _nested: &dyn NestedDomain, changed: Changed) {
         const TLBI_NH_ASID: u64 = 0x11;
         const TLBI_NH_VA: u64 = 0x12;
         const GRANULE_4K: u64 = 1 << 10;
+        const LEAF: u64 = 1;
         let commands = ASIDS.map(|asid| {
             let words = match changed {
-                None => [TLBI_NH_ASID, 0],
-                Some(range) => {
+                Changed::Everything => [TLBI_NH_ASID, 0],
+                Changed::Entries(range) | Changed::Leaves(range) => {
                     let more = range.len_minus_one() / PAGE;
                     let granule = if more == 0 { 0 } else { GRANULE_4K };
-                    [TLBI_NH_VA | more << 12, range.start().get() | granule]
+                    let only = match changed {
+                        Changed::Leaves(_) => LEAF,
+                        _ => 0,
+                    };
+                    let address = range.start().get();
+                    [TLBI_NH_VA | more << 12, address | granule | only]
                 }
             };
             IommuViommuArmSmmuv3Invalidate {

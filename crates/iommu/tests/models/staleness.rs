@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use swiommu_addr::{Gpa, Iova, IovaRange};
+use swiommu_addr::{Gpa, Iova};
 use swiommu_iommu::{DmaPort, Prot, Retention};
 
 use crate::composition::runner;
 use crate::guest::{PAGE, SCRATCH, number, pages};
-use crate::model::{Model, Rights};
+use crate::model::{Changed, Model, Rights};
 use crate::nested::{Nested, read, write};
 
 /// Blocks of 512 pages whose entries change, the tables that they point to, and the pages that are used of each.
@@ -45,8 +45,10 @@ enum Step {
     SetLeaf(usize, usize, Option<Leaf>),
     /// The guest changes where a block's entry points.
     SetTable(usize, Option<usize>),
-    /// The guest says that so many pages from one on have changed.
+    /// The guest says that entries for so many pages from one on have changed.
     Invalidate((usize, usize), u64),
+    /// It says so of leaves.
+    InvalidateLeaves((usize, usize), u64),
     InvalidateAll,
     /// The host changes what a page of the guest is.
     MapSecond(u64, u64),
@@ -65,12 +67,23 @@ fn step(requesters: usize) -> impl Strategy<Value = Step> {
         4 => (0..TABLES, 0..PAGES, leaf).prop_map(|(table, index, leaf)| Step::SetLeaf(table, index, leaf)),
         2 => (0..BLOCKS, prop::option::weighted(0.85, 0..TABLES)).prop_map(|(block, table)| Step::SetTable(block, table)),
         2 => (at(), 1..4_u64).prop_map(|(at, count)| Step::Invalidate(at, count)),
+        2 => (at(), 1..4_u64).prop_map(|(at, count)| Step::InvalidateLeaves(at, count)),
         1 => Just(Step::InvalidateAll),
         1 => (0..GUEST_PAGES, 0..DATA).prop_map(|(page, data)| Step::MapSecond(page, data)),
         1 => (0..GUEST_PAGES).prop_map(Step::UnmapSecond),
         8 => (0..requesters, at(), rights()).prop_map(|(who, at, wanted)| Step::Access(who, at, wanted)),
         4 => (0..requesters, 0..BLOCKS, rights()).prop_map(|(who, block, wanted)| Step::AccessBlock(who, block, wanted)),
     ]
+}
+
+impl Changed {
+    fn covers(self, (block, index): (usize, usize)) -> bool {
+        let at = Iova::new(page(block, index) * PAGE);
+        match self {
+            Self::Everything => true,
+            Self::Entries(range) | Self::Leaves(range) => range.contains(at),
+        }
+    }
 }
 
 /// The tables as they are, and as they may still be seen.
@@ -98,10 +111,13 @@ impl Seen {
         }
     }
 
-    fn forget(&mut self, covered: impl Fn(u64) -> bool) {
-        for (block, index) in every_page().filter(|(block, index)| covered(page(*block, *index))) {
+    /// Forgets leaves that are covered, and the tables on the way to them if those are too.
+    fn forget(&mut self, changed: Changed) {
+        for (block, index) in every_page().filter(|at| changed.covers(*at)) {
             self.old_leaves.remove(&(block, index));
-            self.old_blocks[block].clear();
+            if !matches!(changed, Changed::Leaves(_)) {
+                self.old_blocks[block].clear();
+            }
         }
         self.look();
     }
@@ -185,19 +201,12 @@ impl<M: Model> World<M> {
             Step::SetLeaf(table, index, leaf) => self.set_leaf(table, index, leaf),
             Step::SetTable(block, table) => self.set_table(block, table),
             Step::Invalidate((block, index), count) => {
-                let range = pages(page(block, index), count);
-                self.nested.invalidate(Some(range));
-                let covers = |range: IovaRange, page: u64| range.contains(Iova::new(page * PAGE));
-                self.seen.forget(|page| covers(range, page));
-                let cover = M::cover(range);
-                self.kept
-                    .retain(|(_, block, index), _| !covers(cover, page(*block, *index)));
+                self.invalidate(Changed::Entries(pages(page(block, index), count)));
             }
-            Step::InvalidateAll => {
-                self.nested.invalidate(None);
-                self.seen.forget(|_| true);
-                self.kept.clear();
+            Step::InvalidateLeaves((block, index), count) => {
+                self.invalidate(Changed::Leaves(pages(page(block, index), count)));
             }
+            Step::InvalidateAll => self.invalidate(Changed::Everything),
             Step::MapSecond(to, data) => {
                 self.unmap_second(to);
                 self.nested.map_second(GUEST_AT + to, data, Prot::RW);
@@ -206,6 +215,17 @@ impl<M: Model> World<M> {
             Step::UnmapSecond(to) => self.unmap_second(to),
             Step::Access(..) | Step::AccessBlock(..) => {}
         }
+    }
+
+    fn invalidate(&mut self, changed: Changed) {
+        self.nested.invalidate(changed);
+        self.seen.forget(changed);
+        let reach = match changed {
+            Changed::Everything => changed,
+            Changed::Entries(range) | Changed::Leaves(range) => Changed::Entries(M::cover(range)),
+        };
+        self.kept
+            .retain(|(_, block, index), _| !reach.covers((*block, *index)));
     }
 
     /// Nothing tells which translations went through the page, so all may be forgotten.
@@ -291,7 +311,8 @@ fn accesses<M: Model>(step: &Step) -> Vec<(usize, (usize, usize), Rights)> {
         Step::AccessBlock(who, block, wanted) => {
             all_of(block).map(|at| (who, at, wanted)).collect()
         }
-        Step::Invalidate((block, _), _) => (0..M::REQUESTERS.len())
+        Step::Invalidate((block, _), _) | Step::InvalidateLeaves((block, _), _) => (0
+            ..M::REQUESTERS.len())
             .flat_map(|who| all_of(block).map(move |at| (who, at, Rights::Read)))
             .collect(),
         _ => Vec::new(),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
-use swiommu_abi::invalidate::{IommuHwptInvalidateDataType, IommuHwptVtdS1Invalidate};
+use swiommu_abi::invalidate::{
+    IommuHwptInvalidateDataType, IommuHwptVtdS1Invalidate, IommuHwptVtdS1InvalidateFlags,
+};
 use swiommu_addr::{Gpa, Iova, IovaRange};
 use swiommu_iommu::vtd::{SourceId, VtdEndpoint, VtdSettings, VtdUnit};
 use swiommu_iommu::{
@@ -13,7 +15,7 @@ use swiommu_iommu::{
 use swiommu_mem::PhysicalMemory;
 
 use crate::guest::{Guest, PAGE};
-use crate::model::{Kind, Model, Rights, Stage, Why};
+use crate::model::{Changed, Kind, Model, Rights, Stage, Why};
 
 /// Present, for users, accessed.
 const PRESENT: u64 = 0x25;
@@ -100,14 +102,22 @@ impl Model for Vtd {
         nested
     }
 
-    fn invalidate(&self, nested: &dyn NestedDomain, changed: Option<IovaRange>) {
+    fn invalidate(&self, nested: &dyn NestedDomain, changed: Changed) {
         let (addr, npages) = match changed {
-            None => (0, u64::MAX),
-            Some(range) => (range.start().get(), range.len().unwrap() / PAGE),
+            Changed::Everything => (0, u64::MAX),
+            Changed::Entries(range) | Changed::Leaves(range) => {
+                (range.start().get(), range.len().unwrap() / PAGE)
+            }
         };
+        let mut flags = IommuHwptVtdS1InvalidateFlags::empty();
+        flags.set(
+            IommuHwptVtdS1InvalidateFlags::LEAF,
+            matches!(changed, Changed::Leaves(_)),
+        );
         let request = IommuHwptVtdS1Invalidate {
             addr,
             npages,
+            flags: flags.bits(),
             ..Default::default()
         };
         let data_type = IommuHwptInvalidateDataType::VTD_S1.0;
