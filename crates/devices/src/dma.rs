@@ -31,6 +31,8 @@ mod device;
 mod engine;
 pub mod register;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use descriptor::{Completion, Descriptor, Flags, Opcode, Status};
 pub use device::{DmaDevice, MAX_ENGINES};
