@@ -92,6 +92,10 @@ faults! {
     SkipInvalidation = "skip-invalidation",
     /// An invalidation of a range forgets everything.
     InvalidateAll = "invalidate-all",
+    /// An invalidation of entries keeps the tables that are known.
+    KeepTables = "keep-tables",
+    /// An invalidation of leaves forgets the tables that are known.
+    ForgetTables = "forget-tables",
     /// What was found before an invalidation is cached after it.
     LateInsert = "late-insert",
     /// What an unmap of the second stage leaves is cached of both.

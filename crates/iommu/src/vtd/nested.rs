@@ -107,7 +107,8 @@ impl VtdNested {
             S1Invalidation::All => shared.invalidate(&all),
             S1Invalidation::Pages { .. } => {
                 let pages = all.within(cover.range());
-                if flags.contains(IommuHwptVtdS1InvalidateFlags::LEAF) {
+                let leaves = flags.contains(IommuHwptVtdS1InvalidateFlags::LEAF);
+                if leaves && !Sabotage::ForgetTables.is_on() {
                     shared.tlb.invalidate(&pages);
                 } else {
                     shared.invalidate(&pages);

@@ -10,6 +10,7 @@ use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
 use swiommu_mem::PhysicalMemory;
 use swiommu_pgtable::fmt::{VtdSs, X86_64};
 use swiommu_pgtable::{Format, PageTable};
+use swiommu_sabotage::Fault as Sabotage;
 use zerocopy::IntoBytes;
 
 use super::domain::{Table, of_domain};
@@ -42,7 +43,9 @@ pub(super) struct Shared {
 impl Shared {
     /// Forgets translations, and the tables on the way to them. The tables first: translations are found by them.
     pub(super) fn invalidate(&self, scope: &Scope) {
-        self.structures.invalidate(scope);
+        if !Sabotage::KeepTables.is_on() {
+            self.structures.invalidate(scope);
+        }
         self.tlb.invalidate(scope);
     }
 }

@@ -64,6 +64,16 @@ macro_rules! for_every_model {
             }
 
             #[test]
+            fn tables_are_kept_until_entries_are_invalidated() {
+                super::staleness::tables_are_kept_until_entries_are_invalidated::<$model>();
+            }
+
+            #[test]
+            fn a_large_leaf_is_invalidated_in_all_its_pieces() {
+                super::staleness::a_large_leaf_is_invalidated_in_all_its_pieces::<$model>();
+            }
+
+            #[test]
             fn nobody_uses_what_was_invalidated() {
                 super::stress::nobody_uses_what_was_invalidated::<$model>();
             }

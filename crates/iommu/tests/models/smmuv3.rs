@@ -15,7 +15,7 @@ use swiommu_iommu::{
 use swiommu_mem::PhysicalMemory;
 
 use crate::guest::{Guest, PAGE};
-use crate::model::{Changed, Kind, Model, Rights, Stage, Why};
+use crate::model::{Changed, Kind, LargeLeaves, Model, Rights, Stage, Tables, Why};
 
 /// A table descriptor.
 const TABLE: u64 = 0b11;
@@ -59,6 +59,8 @@ impl Model for Smmuv3 {
         (Stage::Second, PagingFlags::NEST_PARENT),
     ];
     const PARENT_PROTS: &'static [Prot] = &[Prot::RW, Prot::READ, Prot::WRITE];
+    const TABLES: Tables = Tables::Read;
+    const LARGE_LEAVES: LargeLeaves = LargeLeaves::Whole;
     const REQUESTERS: &'static [Pasid] = &[Pasid::NONE, Pasid(1)];
 
     fn new(memory: &Arc<PhysicalMemory>, caches: Retention) -> Self {
@@ -155,14 +157,19 @@ impl Model for Smmuv3 {
             let words = match changed {
                 Changed::Everything => [TLBI_NH_ASID, 0],
                 Changed::Entries(range) | Changed::Leaves(range) => {
-                    let more = range.len_minus_one() / PAGE;
-                    let granule = if more == 0 { 0 } else { GRANULE_4K };
+                    let pages = range.len().unwrap() / PAGE;
+                    // NUM in bits 16:12, SCALE in bits 24:20.
+                    let (granule, count) = match pages {
+                        1 => (0, 0),
+                        2..=32 => (GRANULE_4K, (pages - 1) << 12),
+                        _ => (GRANULE_4K, u64::from(pages.ilog2()) << 20),
+                    };
                     let only = match changed {
                         Changed::Leaves(_) => LEAF,
                         _ => 0,
                     };
                     let address = range.start().get();
-                    [TLBI_NH_VA | more << 12, address | granule | only]
+                    [TLBI_NH_VA | count, address | granule | only]
                 }
             };
             IommuViommuArmSmmuv3Invalidate {

@@ -14,7 +14,7 @@ use swiommu_iommu::{DmaPort, Prot, Retention};
 
 use crate::composition::runner;
 use crate::guest::{PAGE, SCRATCH, number, pages};
-use crate::model::{Changed, Model, Rights};
+use crate::model::{self, Changed, LargeLeaves, Model, Rights};
 use crate::nested::{Nested, read, write};
 
 /// Blocks of 512 pages whose entries change, the tables that they point to, and the pages that are used of each.
@@ -376,4 +376,53 @@ pub(crate) fn what_may_be_kept_is_kept<M: Model>() {
         assert_eq!(world.access(*who, at, Rights::Read), Some(2));
         assert_eq!(world.access(*who, neighbour, Rights::Read), None);
     }
+}
+
+/// A guest changes where a block's entry points.
+pub(crate) fn tables_are_kept_until_entries_are_invalidated<M: Model>() {
+    let mut world = World::<M>::new(Retention::LegalMaximum);
+    prepare(&mut world);
+    let fresh = match M::TABLES {
+        model::Tables::Kept => Some(2),
+        model::Tables::Read => Some(3),
+    };
+    assert_eq!(world.access(0, (0, 0), Rights::Read), Some(0));
+    world.set_table(0, Some(1));
+    assert_eq!(world.access(0, (0, 2), Rights::Read), fresh);
+    world.step(&Step::InvalidateLeaves((0, 2), 1));
+    assert_eq!(world.access(0, (0, 2), Rights::Read), fresh);
+    world.step(&Step::Invalidate((0, 3), 1));
+    world.step(&Step::InvalidateLeaves((0, 2), 1));
+    assert_eq!(world.access(0, (0, 2), Rights::Read), Some(3));
+    assert_eq!(world.access(0, (0, 3), Rights::Read), Some(4));
+    assert_eq!(world.access(0, (0, 0), Rights::Read), Some(0), "a leaf");
+}
+
+/// The second stage cuts a leaf of 512 pages into pieces, which are cached apart.
+pub(crate) fn a_large_leaf_is_invalidated_in_all_its_pieces<M: Model>() {
+    const BLOCK: u64 = 7 << 9;
+    const INDEXES: [u64; 3] = [0, 5, 511];
+    let mut nested = Nested::<M>::new(Retention::LegalMaximum);
+    let blocks = [0x300_u64, 0x301];
+    for (block, data) in blocks.into_iter().zip([0, 3]) {
+        for (index, data) in INDEXES.into_iter().zip(data..) {
+            nested.map_second((block << 9) + index, data, Prot::RW);
+        }
+    }
+    nested.map_first(1, BLOCK, blocks[0] << 9, Rights::Write);
+    let mut port = nested.port(M::REQUESTERS[0]);
+    let mut look = || INDEXES.map(|index| read(&mut port, BLOCK + index).unwrap() - number(0));
+    // Twice, for a unit that has to learn first that there are pieces.
+    assert_eq!(look(), [0, 1, 2]);
+    assert_eq!(look(), [0, 1, 2]);
+    nested.map_first(1, BLOCK, blocks[1] << 9, Rights::Write);
+    assert_eq!(look(), [0, 1, 2]);
+    nested.invalidate(Changed::Leaves(pages(BLOCK + 5, 1)));
+    let found = look();
+    match M::LARGE_LEAVES {
+        LargeLeaves::Whole => assert_eq!(found, [3, 4, 5]),
+        LargeLeaves::Address => assert_eq!(found[1], 4),
+    }
+    nested.invalidate(Changed::Leaves(pages(BLOCK, 512)));
+    assert_eq!(look(), [3, 4, 5]);
 }
