@@ -51,8 +51,8 @@ pub use swiommu_pgtable::{Access, DirtyRead, Prot};
 pub use table_domain::TableDomain;
 pub use tables::Tables;
 pub use tlb::{
-    Cached, ContextCache, Counters, Fetch, Locate, Marks, Retention, Scope, Structures, Tag,
-    TagMatch, Tlb, UnknownRetention, Walk, Ways,
+    Cached, Caches, ContextCache, Counters, Fetch, Locate, Marks, Retention, Scope, Structures,
+    Tag, TagMatch, Tlb, UnknownRetention, Walk, Ways,
 };
 pub use trace::{EntryAddress, Stage, Trace, TracedEntry};
 pub use unit::{HwInfo, NestedRequest, PagingFlags, PagingRequest, Unit, UserData};

@@ -18,6 +18,7 @@
 //! Where one cache is filled from another, the inner one (contexts, then tables) is invalidated before the outer one (the
 //! translations): who fills the outer one from something stale has begun before that is invalidated.
 
+mod caches;
 mod context;
 mod entry;
 mod history;
@@ -46,6 +47,7 @@ use sync::{AtomicU64, Mutex, Ordering};
 use table::Table;
 use writer::Writer;
 
+pub use caches::Caches;
 pub use context::{ContextCache, Fetch};
 pub use entry::Marks;
 pub use retention::{Retention, UnknownRetention};

@@ -1,16 +1,19 @@
 //! Reaching a guest's tables through a second stage.
 
-use std::cell::RefCell;
+mod trace;
+
 use std::fmt;
 
 use swiommu_addr::{Address, Gpa, Iova, Pa};
 use swiommu_mem::{AccessError, PhysicalMemory};
 use swiommu_pgtable::{
-    Access, EntryMemory, Exchange, HardwareWalk, NoTableMemory, PhysicalEntries, Root, WalkFault,
-    Walked, Walker,
+    Access, Destination, EntryMemory, Exchange, HardwareWalk, NoTableMemory, PhysicalEntries,
+    WalkFault, Walker,
 };
 
-use crate::{Locate, Stage, Tables, Trace, TracedEntry, Translated, Ways};
+use crate::{Locate, Tables, Ways};
+
+pub(crate) use trace::{trace_guest, trace_host};
 
 /// A walk of one of our own page tables.
 pub(crate) type HostWalker<'a, F> = Walker<F, PhysicalEntries<&'a Tables>>;
@@ -113,8 +116,7 @@ impl<'a, F: HardwareWalk> GuestMemory<'a, F> {
     }
 
     /// Where a guest physical address leads for this access.
-    #[inline]
-    pub(crate) fn translate(&self, at: Gpa, wanted: Access) -> Result<Walked<Pa>, HostFault> {
+    pub(crate) fn translate(&self, at: Gpa, wanted: Access) -> Result<Destination<Pa>, HostFault> {
         self.ways.walk(self.stage2, Iova::new(at.get()), wanted)
     }
 
@@ -128,7 +130,6 @@ impl<F: HardwareWalk> EntryMemory for GuestMemory<'_, F> {
     type Address = EntryPlace;
     type Fault = GuestFault;
 
-    #[inline]
     fn read(&self, at: EntryPlace) -> Result<u64, GuestFault> {
         let at = match at.in_machine() {
             Some(at) => at,
@@ -189,100 +190,24 @@ pub(crate) fn in_the_guests_words<G: HardwareWalk, F: HardwareWalk>(
     fault
 }
 
-/// The walk of one of our own page tables, without a mark.
-pub(crate) fn trace_host<F: HardwareWalk>(
-    walker: &HostWalker<'_, F>,
-    stage: Stage,
-    iova: Iova,
-) -> Trace {
-    let mut entries = Vec::new();
-    let found = walker.trace(iova, |step| entries.push(TracedEntry::new(stage, step)));
-    let end = found.map(|found| Translated {
-        page: found.address,
-        size: found.size,
-        access: found.access,
-    });
-    Trace {
-        entries,
-        end: end.map_err(|fault| fault.to_string()),
-    }
-}
+/// A guest's tables by where the machine has them, to be read and no more.
+pub(crate) struct LocatedTables<'a>(pub(crate) &'a PhysicalMemory);
 
-/// The walk of a guest's table and of the second stage that its memory is behind, without a mark.
-pub(crate) fn trace_guest<'a, G: HardwareWalk, F: HardwareWalk>(
-    format: G,
-    root: Root<Gpa>,
-    stage2: &'a HostWalker<'a, F>,
-    memory: &'a PhysicalMemory,
-    iova: Iova,
-) -> Trace {
-    let traced = TracedGuest {
-        stage2,
-        memory,
-        entries: RefCell::default(),
-    };
-    let end = traced.walk(format, root, iova);
-    Trace {
-        entries: traced.entries.into_inner(),
-        end,
-    }
-}
-
-/// The memory of a guest, with a record of the entries that lie on the way to it.
-struct TracedGuest<'a, F: HardwareWalk> {
-    stage2: &'a HostWalker<'a, F>,
-    memory: &'a PhysicalMemory,
-    entries: RefCell<Vec<TracedEntry>>,
-}
-
-impl<F: HardwareWalk> TracedGuest<'_, F> {
-    fn record(&self, entry: TracedEntry) {
-        self.entries.borrow_mut().push(entry);
-    }
-
-    fn translate(&self, at: Gpa) -> Result<Walked<Pa>, HostFault> {
-        self.stage2.trace(Iova::new(at.get()), |step| {
-            self.record(TracedEntry::new(Stage::Second, step));
-        })
-    }
-
-    fn walk<G: HardwareWalk>(
-        &self,
-        format: G,
-        root: Root<Gpa>,
-        iova: Iova,
-    ) -> Result<Translated, String> {
-        let walker = Walker::new(format, self, root);
-        let walker = walker.ok_or_else(|| format!("no table has {} levels", root.levels))?;
-        let visit = |step| self.record(TracedEntry::new(Stage::First, step));
-        let inner = walker
-            .trace(iova, visit)
-            .map_err(|fault| fault.to_string())?;
-        let gpa = inner.resolve(iova);
-        let outer = self
-            .translate(gpa)
-            .map_err(|fault| format!("{iova} is {gpa} to the guest: {fault}"))?;
-        let size = inner.size.min(outer.size);
-        Ok(Translated {
-            page: outer.resolve(Iova::new(gpa.get())).align_down(size),
-            size,
-            access: inner.access & outer.access,
-        })
-    }
-}
-
-impl<F: HardwareWalk> EntryMemory for TracedGuest<'_, F> {
-    type Address = Gpa;
+impl EntryMemory for LocatedTables<'_> {
+    type Address = EntryPlace;
     type Fault = GuestFault;
 
-    fn read(&self, at: Gpa) -> Result<u64, GuestFault> {
-        let found = self.translate(at).map_err(GuestFault::Stage2)?;
-        let at = found.resolve(Iova::new(at.get()));
-        self.memory.load(at).map_err(GuestFault::Memory)
+    #[inline]
+    fn read(&self, at: EntryPlace) -> Result<u64, GuestFault> {
+        self.0.load(Pa::new(at.get())).map_err(GuestFault::Memory)
     }
 
-    /// It is never asked: tracing marks nothing.
-    fn compare_exchange(&self, _at: Gpa, _old: u64, _new: u64) -> Result<Exchange, GuestFault> {
-        Ok(Exchange::Changed)
+    fn compare_exchange(
+        &self,
+        _at: EntryPlace,
+        _old: u64,
+        _new: u64,
+    ) -> Result<Exchange, GuestFault> {
+        Err(GuestFault::Located)
     }
 }

@@ -40,6 +40,7 @@
 
 mod accounts;
 mod atomic;
+mod copy;
 mod extents;
 mod file;
 mod local;

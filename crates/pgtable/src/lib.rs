@@ -186,8 +186,9 @@ pub use table::{PageTable, Root};
 pub use unmapped::{DetachedTables, Mapped, Unmapped};
 pub use walk::{Leaves, Translation};
 pub use walker::{
-    Access, EntryAction, EntryMemory, Exchange, HardwareUpdate, HardwareWalk, MemoryType,
-    NoTableMemory, PhysicalEntries, Reached, Refusal, WalkFault, WalkStep, Walked, Walker,
+    Access, Destination, EntryAction, EntryMemory, Exchange, HardwareUpdate, HardwareWalk,
+    MemoryType, NoTableMemory, PhysicalEntries, Reached, Refusal, WalkFault, WalkStep, Walked,
+    Walker,
 };
 
 /// The example there.

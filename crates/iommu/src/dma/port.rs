@@ -302,7 +302,11 @@ impl Entered<'_> {
 }
 
 /// Translates for several kinds of access at once: each must be allowed.
-#[inline]
+#[expect(
+    clippy::inline_always,
+    reason = "otherwise there is a call on the way of every hit"
+)]
+#[inline(always)]
 fn translate_all(
     translate: &dyn Translate,
     iova: Iova,

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use swiommu_addr::{Address, Gpa, Iova, Pa};
+use swiommu_addr::{Address, Gpa, Iova};
 use swiommu_mem::{AccessError, PhysicalMemory};
+use swiommu_pgtable::Access;
 use swiommu_pgtable::fmt::ArmS2;
-use swiommu_pgtable::{Access, Walked};
 
 use super::StreamId;
 use super::spec::{Cd, CdRule, CdTable, Context, IdRegisters, Ste};
@@ -173,11 +173,11 @@ pub(super) struct GuestStructures<'a> {
 impl GuestStructures<'_> {
     /// Reads words that do not pass the end of a page.
     fn words(&self, at: Gpa, into: &mut [u64]) -> Result<(), NoDescriptor> {
-        let walked: Walked<Pa> = self
+        let found = self
             .stage2
             .translate(at, Access::PRIVILEGED_READ)
             .map_err(|fault| NoDescriptor::Stage2 { at, fault })?;
-        let mut from = walked.resolve(Iova::new(at.get()));
+        let mut from = found.resolve(Iova::new(at.get()));
         for word in into {
             let mut bytes = [0; 8];
             self.memory

@@ -8,7 +8,7 @@ use swiommu_pgtable::Access;
 
 use super::entry::{Entry, Page};
 use super::slot::Slot;
-use super::{Marks, Scope, Tlb};
+use super::{Caches, Marks, Scope, Tlb};
 use crate::Translated;
 use crate::tlb::Retention;
 
@@ -107,5 +107,54 @@ fn who_found_an_entry_is_waited_for() {
         }
         reused.store(1, Ordering::Relaxed);
         device.join().unwrap();
+    });
+}
+
+/// A table that a cache keeps leads to what another one keeps. Software puts another table in its place and has both invalidated while
+/// a device walks from what is known: what it finds is not kept.
+#[test]
+fn what_was_found_by_a_stale_table_does_not_stay() {
+    const TAG: u64 = 3;
+    loom::model(|| {
+        let caches = Arc::new(Caches::new(
+            Retention::LegalMaximum,
+            Retention::LegalMaximum,
+        ));
+        let span = |table| Translated {
+            size: PageSize::SIZE_2M,
+            ..leads_to(table)
+        };
+        let ways = caches.structures.tables().begin_walk();
+        ways.insert(TAG, IOVA, &span(1), Marks::NONE);
+        let entry = Arc::new(AtomicU64::new(1));
+        let device = {
+            let (caches, entry) = (caches.clone(), entry.clone());
+            thread::spawn(move || {
+                let walk = caches.tlb.begin_walk();
+                let ways = caches.structures.tables().begin_walk();
+                let known = caches.structures.tables().lookup(TAG, IOVA);
+                let table = known.map(|known| known.translated).unwrap_or_else(|| {
+                    let table = span(entry.load(Ordering::Relaxed));
+                    ways.insert(TAG, IOVA, &table, Marks::NONE);
+                    table
+                });
+                // Each table leads to the page of its own number.
+                let found = leads_to(table.page.get() >> 12);
+                walk.insert(TAG, IOVA, &found, Marks::NONE);
+            })
+        };
+        entry.store(2, Ordering::Relaxed);
+        caches.invalidate(&Scope::ALL);
+        let fresh = |cache: &Tlb| {
+            let found = cache.lookup(TAG, IOVA);
+            found.is_none_or(|found| found.translated.page == Pa::new(2 << 12))
+        };
+        assert!(
+            fresh(&caches.tlb),
+            "stale when the invalidation has returned"
+        );
+        device.join().unwrap();
+        assert!(fresh(caches.structures.tables()), "a stale table");
+        assert!(fresh(&caches.tlb), "found by a stale table");
     });
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use swiommu_addr::{Iova, Pa};
+use swiommu_addr::{Address, Iova, Pa};
 use swiommu_pgtable::{
-    Access, EntryMemory, HardwareWalk, PhysicalEntries, Reached, TableMemory, WalkFault, Walked,
-    Walker,
+    Access, Destination, EntryMemory, HardwareWalk, PhysicalEntries, Reached, TableMemory,
+    WalkFault, Walker,
 };
 
 use super::{Marks, Retention, Scope, Tag, Tlb, Walk};
@@ -31,6 +31,26 @@ impl Structures {
         }
     }
 
+    /// Where an IOVA leads, if its table of smallest leaves is known, and there is nothing to mark and nothing to refuse. `None` says nothing;
+    /// this is the short cut past [`Ways::walk`]. `memory` reads tables by where the machine has them.
+    #[inline]
+    pub fn leaf<F: HardwareWalk, M: EntryMemory>(
+        &self,
+        tag: Tag,
+        format: &F,
+        memory: &M,
+        iova: Iova,
+        wanted: Access,
+    ) -> Option<Destination<M::Address>> {
+        let known = self.tables.lookup(tag, iova)?.translated;
+        let table = Reached {
+            table: M::Address::new(known.page.get()),
+            span: known.size,
+            access: known.access,
+        };
+        table.leaf(format, memory, iova, wanted)
+    }
+
     /// Begins a walk of the tables of this tag: before the first read of what may be changed and then invalidated.
     pub fn begin_walk(&self, tag: impl Into<Tag>) -> Ways<'_> {
         Ways {
@@ -43,6 +63,11 @@ impl Structures {
     /// Forgets the tables on the way to what `scope` covers, and no others. Returns how many those were. As [`Tlb::invalidate`].
     pub fn invalidate(&self, scope: &Scope) -> usize {
         self.tables.invalidate(scope)
+    }
+
+    #[cfg(all(loom, test))]
+    pub(super) fn tables(&self) -> &Tlb {
+        &self.tables
     }
 
     /// How many tables are known.
@@ -83,7 +108,7 @@ impl<M: TableMemory> Locate for PhysicalEntries<M> {
 
 /// What a walk found, or why it ended.
 type Outcome<M> = Result<
-    Walked<<M as EntryMemory>::Address>,
+    Destination<<M as EntryMemory>::Address>,
     WalkFault<<M as EntryMemory>::Address, <M as EntryMemory>::Fault>,
 >;
 
@@ -104,7 +129,6 @@ impl Ways<'_> {
     ///
     /// # Errors
     /// Those of the walk.
-    #[inline]
     pub fn walk<F: HardwareWalk, M: Locate>(
         &self,
         walker: &Walker<F, M>,
@@ -118,12 +142,12 @@ impl Ways<'_> {
             span: known.translated.size,
             access: known.translated.access,
         });
-        walker.walk_from(from, iova, wanted, |reached| {
+        let found = walker.walk_from(from, iova, wanted, |reached| {
             self.keep(walker.memory(), iova, &reached);
-        })
+        });
+        found.map(Destination::from)
     }
 
-    #[cold]
     fn keep<M: Locate>(&self, memory: &M, iova: Iova, reached: &Reached<M::Address>) {
         if self.tables.retention() == Retention::Off {
             return;

@@ -8,12 +8,12 @@
 //! A chunk stays until the table is dropped, so a reader needs neither a lock nor a count.
 
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::Tag;
 use super::entry::{Entry, Page, Target};
 use super::slot::Slot;
+use super::sync::{AtomicUsize, Ordering};
 
 /// Slots of a bucket, and buckets that an entry may be in.
 pub(super) const WAYS: usize = 2;
@@ -25,14 +25,14 @@ const BUCKETS: usize = 1 << BUCKETS_LOG2;
 /// Slots of a chunk.
 const CHUNK: usize = BUCKETS * WAYS;
 
-/// How often a table grows: to at least 2^27 slots.
+/// How often a table grows, and once more: to at least 2^26 slots.
 const DIRECTORIES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Table {
     /// Which directory counts.
     current: AtomicUsize,
-    /// Each has the chunks of the one before, and more.
+    /// The first is empty. Each has the chunks of the one before, and more.
     directories: [OnceLock<Directory>; DIRECTORIES],
 }
 
@@ -97,7 +97,10 @@ impl Table {
     pub(super) fn new() -> Self {
         Self {
             current: AtomicUsize::new(0),
-            directories: [const { OnceLock::new() }; DIRECTORIES],
+            directories: std::array::from_fn(|number| match number {
+                0 => OnceLock::from(Directory::default()),
+                _ => OnceLock::new(),
+            }),
         }
     }
 
@@ -171,11 +174,7 @@ impl Table {
             Arc::new(std::array::from_fn(|_| Bucket(slots())))
         });
         let grown: Directory = old.iter().cloned().chain(added).collect();
-        let next = if old.is_empty() {
-            0
-        } else {
-            self.current.load(Ordering::Relaxed) + 1
-        };
+        let next = self.current.load(Ordering::Relaxed) + 1;
         let Some(free) = self.directories.get(next) else {
             return false;
         };

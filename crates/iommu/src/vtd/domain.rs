@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use swiommu_addr::IovaRange;
+use swiommu_addr::{Iova, IovaRange, Pa};
 use swiommu_pgtable::fmt::{VtdSs, X86_64};
-use swiommu_pgtable::{Format, Walker};
+use swiommu_pgtable::{Access, Destination, Format, HardwareWalk, PhysicalEntries, Walker};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::VtdNested;
@@ -42,13 +42,21 @@ pub(super) struct Table<F: Format> {
     pub(super) shared: Arc<Shared>,
 }
 
-impl<F: Format> Table<F> {
+impl<F: HardwareWalk> Table<F> {
     /// Unmaps, and drops what is cached of it before anybody waits for the requests in flight.
     fn unmap(&self, range: IovaRange, and: impl FnOnce()) {
         self.domain.unmap_flushing(range, || {
             self.forget(range);
             and();
         });
+    }
+
+    /// Where an address leads, if it takes no more than a look at its leaf.
+    #[inline]
+    fn leaf(&self, tag: Tag, format: &F, iova: Iova, wanted: Access) -> Option<Destination<Pa>> {
+        let memory = PhysicalEntries::new(self.domain.table().memory());
+        let structures = &self.shared.caches.structures;
+        structures.leaf(tag, format, &memory, iova, wanted)
     }
 
     /// Maps, and drops what is cached of tables that give way to larger leaves.
@@ -59,7 +67,7 @@ impl<F: Format> Table<F> {
 
     fn forget(&self, range: IovaRange) {
         let scope = of_domain(self.number.get()).within(range);
-        self.shared.invalidate(&scope);
+        self.shared.caches.invalidate(&scope);
     }
 }
 
@@ -67,12 +75,32 @@ impl<F: Format> Table<F> {
 #[derive(Debug)]
 pub struct VtdFirstStage {
     pub(super) table: Table<X86_64>,
+    format: X86_64,
+}
+
+impl VtdFirstStage {
+    pub(super) fn new(table: Table<X86_64>) -> Self {
+        Self {
+            format: table.domain.table().format(),
+            table,
+        }
+    }
+
+    /// Where an address leads for what is cached under `tag`, if it takes no more than a look at its leaf.
+    #[inline]
+    pub(super) fn leaf(&self, tag: Tag, iova: Iova, wanted: Access) -> Option<Destination<Pa>> {
+        self.table.leaf(tag, &self.format, iova, wanted)
+    }
 }
 
 /// A second-stage page table.
 #[derive(Debug)]
 pub struct VtdSecondStage {
     pub(super) table: Table<VtdSs>,
+    tag: Tag,
+    format: VtdSs,
+    /// The same while dirty pages are tracked.
+    tracking: VtdSs,
     tracks_dirty: AtomicBool,
     /// The guests' first stages in front of it, which are cached together with it.
     nested: Mutex<Vec<Weak<VtdNested>>>,
@@ -81,6 +109,9 @@ pub struct VtdSecondStage {
 impl VtdSecondStage {
     pub(super) fn new(table: Table<VtdSs>) -> Self {
         Self {
+            tag: tag(table.number.get(), 0),
+            format: table.domain.table().format(),
+            tracking: table.domain.table().format().with_accessed_dirty(),
             table,
             tracks_dirty: AtomicBool::new(false),
             nested: Mutex::default(),
@@ -93,20 +124,33 @@ impl VtdSecondStage {
         all.push(Arc::downgrade(nested));
     }
 
-    /// The walk of it as it is now: one that marks what it uses while dirty pages are tracked.
+    /// The format as it is walked now: what is used is marked while dirty pages are tracked.
     #[inline]
+    pub(super) fn walked_format(&self) -> &VtdSs {
+        if self.tracks_dirty() {
+            &self.tracking
+        } else {
+            &self.format
+        }
+    }
+
+    /// The walk of it as it is now.
     pub(super) fn walker(&self) -> Option<HostWalker<'_, VtdSs>> {
         let walker = self.table.domain.table().walker();
-        if !self.tracks_dirty() {
-            return Some(walker);
-        }
-        let format = walker.format().with_accessed_dirty();
-        Walker::new(format, *walker.memory(), walker.root())
+        Walker::new(*self.walked_format(), *walker.memory(), walker.root())
+    }
+
+    /// Where an address leads, if it takes no more than a look at its leaf.
+    #[inline]
+    pub(super) fn leaf(&self, iova: Iova, wanted: Access) -> Option<Destination<Pa>> {
+        self.table
+            .leaf(self.tag, self.walked_format(), iova, wanted)
     }
 
     /// Whose what is cached of it alone is.
+    #[inline]
     pub(super) fn tag(&self) -> Tag {
-        tag(self.table.number.get(), 0)
+        self.tag
     }
 
     pub(super) fn tracks_dirty(&self) -> bool {
@@ -126,7 +170,7 @@ impl VtdSecondStage {
     /// Drops all that is cached of the table, and waits for the requests that use it.
     fn forget_all(&self) {
         let Table { number, shared, .. } = &self.table;
-        shared.invalidate(&of_domain(number.get()));
+        shared.caches.invalidate(&of_domain(number.get()));
         self.forget_nested();
         shared.epochs.synchronize();
     }

@@ -79,7 +79,7 @@ impl VtdNested {
     /// Drops all that is cached of it.
     pub(super) fn forget(&self) {
         let shared = &self.second.table.shared;
-        shared.invalidate(&of_domain(self.number.get()));
+        shared.caches.invalidate(&of_domain(self.number.get()));
     }
 
     fn invalidate_one(&self, entry: &IommuHwptVtdS1Invalidate) -> Result<(), DriverError> {
@@ -97,21 +97,21 @@ impl VtdNested {
         if Sabotage::SkipInvalidation.is_on() {
             return Ok(());
         }
-        let shared = &self.second.table.shared;
+        let caches = &self.second.table.shared.caches;
         let all = of_domain(self.number.get());
         if Sabotage::InvalidateAll.is_on() {
-            shared.invalidate(&all);
+            caches.invalidate(&all);
         }
         match cover {
             // The descriptor for all of them has no invalidation hint.
-            S1Invalidation::All => shared.invalidate(&all),
+            S1Invalidation::All => caches.invalidate(&all),
             S1Invalidation::Pages { .. } => {
                 let pages = all.within(cover.range());
                 let leaves = flags.contains(IommuHwptVtdS1InvalidateFlags::LEAF);
                 if leaves && !Sabotage::ForgetTables.is_on() {
-                    shared.tlb.invalidate(&pages);
+                    caches.invalidate_leaves(&pages);
                 } else {
-                    shared.invalidate(&pages);
+                    caches.invalidate(&pages);
                 }
             }
         }

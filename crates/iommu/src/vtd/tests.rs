@@ -1,10 +1,14 @@
+mod structures;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use swiommu_abi::Errno;
 use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
-use swiommu_abi::invalidate::{IommuHwptInvalidateDataType, IommuHwptVtdS1Invalidate};
+use swiommu_abi::invalidate::{
+    IommuHwptInvalidateDataType, IommuHwptVtdS1Invalidate, IommuHwptVtdS1InvalidateFlags,
+};
 use swiommu_addr::{Address, Gpa, HvaRange, Iova, IovaRange, PaRange, PageSizes};
 use swiommu_mem::{Access as HostAccess, AddressSpace, Config, LocalSpace, PhysicalMemory};
 use zerocopy::IntoBytes;
@@ -194,10 +198,20 @@ fn gpa(page: u64) -> u64 {
 }
 
 fn invalidate(nested: &Arc<dyn NestedDomain>, addr: u64, npages: u64) -> (u32, Result<(), Errno>) {
+    let flags = IommuHwptVtdS1InvalidateFlags::empty();
+    invalidate_with(nested, addr, npages, flags)
+}
+
+fn invalidate_with(
+    nested: &Arc<dyn NestedDomain>,
+    addr: u64,
+    npages: u64,
+    flags: IommuHwptVtdS1InvalidateFlags,
+) -> (u32, Result<(), Errno>) {
     let done = nested.invalidate(&One(IommuHwptVtdS1Invalidate {
         addr,
         npages,
-        flags: 0,
+        flags: flags.bits(),
         __reserved: 0,
     }));
     (done.done, done.result.map_err(|error| error.errno))
@@ -317,7 +331,7 @@ fn a_trace_has_the_entries_of_both_stages_and_changes_nothing() {
     // The way to each of the guest's four tables and to the page: four levels of the second stage.
     assert_eq!(trace.entries.len(), 4 + 5 * 4);
     assert_eq!(w.peek(World::leaf_at(5)), gpa(20) | clean, "not marked");
-    assert_eq!(w.unit.shared.tlb.entries(), 0, "not cached");
+    assert_eq!(w.unit.shared.caches.tlb.entries(), 0, "not cached");
 
     let end = trace.end.unwrap();
     assert_eq!(w.parent.iova_to_phys(Iova::new(gpa(20))), Some(end.page));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use swiommu_addr::{Address, Gpa, Iova, Pa};
 use swiommu_pgtable::fmt::X86_64;
-use swiommu_pgtable::{Access, EntryAction, Refusal, Root, WalkFault, Walked, Walker};
+use swiommu_pgtable::{Access, Destination, EntryAction, Refusal, Root, WalkFault, Walker};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::domain::tag;
@@ -13,10 +13,10 @@ use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
 use super::unit::Shared;
 use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
 use crate::two_stage::{
-    EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostFault, in_the_guests_words,
-    trace_guest, trace_host,
+    EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostFault, LocatedTables,
+    in_the_guests_words, trace_guest, trace_host,
 };
-use crate::{Fault, Marks, Pasid, Stage, Tag, Trace, Translate, Translated, Ways};
+use crate::{Fault, Marks, Pasid, Stage, Tag, Trace, Translate, Translated, Walk, Ways};
 
 /// Requests of a source, or of one of its PASIDs, by its PASID-table entry.
 pub(super) struct Requester {
@@ -24,6 +24,10 @@ pub(super) struct Requester {
     pasid: Pasid,
     entry: PasidEntry,
     stages: Stages,
+    /// The requests that the entry enables at all.
+    permitted: Access,
+    /// The guest's table, as the entry says that it is walked.
+    guest: Option<(X86_64, Root<Gpa>)>,
     /// Whose what is cached is.
     tag: Tag,
     shared: Arc<Shared>,
@@ -43,30 +47,16 @@ impl Requester {
             Stages::Second(second) => (&second.table.shared, 0),
             Stages::Nested(nested) => (&nested.second.table.shared, pasid.0),
         };
+        let first = entry.first();
         Self {
             source,
             pasid,
             entry,
+            permitted: permitted(first, &stages),
+            guest: first.map(|first| (first_stage_format(first), guest_root(first))),
             tag: tag(entry.domain(), tagged),
             shared: shared.clone(),
             stages,
-        }
-    }
-
-    /// The requests that the entry enables at all.
-    fn enabled(&self) -> Access {
-        let supervisor = match self.stages {
-            Stages::Second(_) => true,
-            Stages::First(_) | Stages::Nested(_) => self
-                .entry
-                .first()
-                .is_some_and(|first| first.flags.contains(FirstStageFlags::SRE)),
-        };
-        let data = Access::READ | Access::WRITE;
-        if supervisor {
-            data
-        } else {
-            data & Access::USER
         }
     }
 
@@ -76,7 +66,7 @@ impl Requester {
             return Err(FaultReason::ExecuteDisabled);
         }
         self.entry.first().ok_or(FaultReason::PasidEntryInvalid)?;
-        if !self.enabled().contains(wanted) {
+        if !self.permitted.contains(wanted) {
             return Err(FaultReason::SupervisorDisabled);
         }
         Ok(())
@@ -128,7 +118,29 @@ impl Requester {
     }
 
     fn ways(&self) -> Ways<'_> {
-        self.shared.structures.begin_walk(self.tag)
+        self.shared.caches.structures.begin_walk(self.tag)
+    }
+
+    /// The end of most walks: tables of leaves that are known, leaves that need no mark and permit what is wanted. `None` says nothing; this
+    /// is the short cut past [`walk`](Self::walk).
+    #[inline]
+    fn walk_at_once(&self, iova: Iova, wanted: Access) -> Option<Translated> {
+        if !self.permitted.contains(wanted) {
+            return None;
+        }
+        match &self.stages {
+            Stages::First(first) => Some(single(&first.leaf(self.tag, iova, wanted)?, wanted)),
+            Stages::Second(second) => Some(single(&second.leaf(iova, wanted)?, wanted)),
+            Stages::Nested(nested) => {
+                let (format, _) = self.guest.as_ref()?;
+                let tables = LocatedTables(&self.shared.memory);
+                let structures = &self.shared.caches.structures;
+                let inner = structures.leaf(self.tag, format, &tables, iova, wanted)?;
+                let gpa = inner.resolve(iova).gpa();
+                let outer = nested.second.leaf(Iova::new(gpa.get()), wanted)?;
+                Some(combined(&inner, gpa, &outer, wanted))
+            }
+        }
     }
 
     /// Walks a guest's first stage, each table of it through the second, and then the second for where it leads.
@@ -142,20 +154,19 @@ impl Requester {
             let reason = FaultReason::PasidEntryInvalid;
             (reason, reason.to_string())
         };
-        let first = self.entry.first().ok_or_else(invalid)?;
         let second = nested.second.walker().ok_or_else(invalid)?;
-        let to_second = self.shared.structures.begin_walk(nested.second.tag());
+        let structures = &self.shared.caches.structures;
+        let to_second = structures.begin_walk(nested.second.tag());
         let guest = GuestMemory::new(&second, to_second, &self.shared.memory);
-        let Root { table, levels } = guest_root(first);
+        let (format, Root { table, levels }) = self.guest.ok_or_else(invalid)?;
         let table = EntryPlace::guest(table);
-        let walker = Walker::new(first_stage_format(first), guest, Root { table, levels });
-        let walker = walker.ok_or_else(invalid)?;
+        let walker = Walker::new(format, guest, Root { table, levels }).ok_or_else(invalid)?;
         let inner = match self.ways().walk(&walker, iova, wanted) {
-            // What is to be marked is walked to.
+            // To be marked, an entry is walked to.
             Err(WalkFault::Entry {
                 fault: GuestFault::Located,
                 ..
-            }) => walker.walk(iova, wanted),
+            }) => walker.walk(iova, wanted).map(Destination::from),
             found => found,
         };
         let inner = inner.map_err(|fault| {
@@ -170,22 +181,44 @@ impl Requester {
                 format!("{iova} is {gpa} to the guest: {fault}"),
             )
         })?;
-        let size = if Sabotage::LargeTranslation.is_on() {
-            inner.size.max(outer.size)
-        } else {
-            inner.size.min(outer.size)
-        };
-        let at = outer.resolve(Iova::new(gpa.get()));
-        Ok(Translated {
-            page: at.align_down(size),
-            size,
-            access: unless_clean(inner.access & outer.access, wanted),
-        })
+        Ok(combined(&inner, gpa, &outer, wanted))
+    }
+}
+
+/// The requests that an entry enables, whatever the tables permit.
+fn permitted(first: Option<FirstStage>, stages: &Stages) -> Access {
+    let data = Access::READ | Access::WRITE;
+    let supervisor = first.is_some_and(|first| first.flags.contains(FirstStageFlags::SRE));
+    match stages {
+        Stages::First(_) | Stages::Nested(_) if !supervisor => data & Access::USER,
+        _ => data,
+    }
+}
+
+/// What the walks of both stages found.
+#[inline]
+fn combined(
+    inner: &Destination<EntryPlace>,
+    gpa: Gpa,
+    outer: &Destination<Pa>,
+    wanted: Access,
+) -> Translated {
+    let size = if Sabotage::LargeTranslation.is_on() {
+        inner.size.max(outer.size)
+    } else {
+        inner.size.min(outer.size)
+    };
+    let at = outer.resolve(Iova::new(gpa.get()));
+    Translated {
+        page: at.align_down(size),
+        size,
+        access: unless_clean(inner.access & outer.access, wanted),
     }
 }
 
 /// What the walk of the only stage found.
-fn single(walked: &Walked<Pa>, wanted: Access) -> Translated {
+#[inline]
+fn single(walked: &Destination<Pa>, wanted: Access) -> Translated {
     Translated {
         page: walked.address,
         size: walked.size,
@@ -288,11 +321,27 @@ impl Requester {
     #[cold]
     #[inline(never)]
     fn miss(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        let walk = self.shared.tlb.begin_walk();
+        let walk = self.shared.caches.tlb.begin_walk();
+        if let Some(mut found) = self.walk_at_once(iova, wanted) {
+            // What finds the entry again has not passed the gate.
+            found.access &= self.permitted;
+            walk.insert(self.tag, iova, &found, Marks::NONE);
+            return Ok(found);
+        }
+        self.walk_and_cache(walk, iova, wanted)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn walk_and_cache(
+        &self,
+        walk: Walk<'_>,
+        iova: Iova,
+        wanted: Access,
+    ) -> Result<Translated, Fault> {
         match self.walk(iova, wanted) {
             Ok(mut found) => {
-                // What finds the entry again has not passed the gate.
-                found.access &= self.enabled();
+                found.access &= self.permitted;
                 walk.insert(self.tag, iova, &found, Marks::NONE);
                 Ok(found)
             }
@@ -316,7 +365,7 @@ fn permits(cached: &Translated, wanted: Access) -> bool {
 
 impl Translate for Requester {
     fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        match self.shared.tlb.lookup(self.tag, iova) {
+        match self.shared.caches.tlb.lookup(self.tag, iova) {
             Some(hit) if permits(&hit.translated, wanted) => Ok(hit.translated),
             _ => self.miss(iova, wanted),
         }

@@ -10,7 +10,6 @@ use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
 use swiommu_mem::PhysicalMemory;
 use swiommu_pgtable::fmt::{VtdSs, X86_64};
 use swiommu_pgtable::{Format, PageTable};
-use swiommu_sabotage::Fault as Sabotage;
 use zerocopy::IntoBytes;
 
 use super::domain::{Table, of_domain};
@@ -19,8 +18,8 @@ use super::spec::{AddressWidth, Capability, ExtendedCapability};
 use super::{VtdFirstStage, VtdNested, VtdSecondStage, VtdSettings};
 use crate::numbers::Numbers;
 use crate::{
-    DomainFeatures, DriverError, Endpoint, Epochs, HwInfo, NestedDomain, NestedRequest,
-    PagingDomain, PagingFlags, PagingRequest, Scope, Structures, TableDomain, Tables, Tlb, Unit,
+    Caches, DomainFeatures, DriverError, Endpoint, Epochs, HwInfo, NestedDomain, NestedRequest,
+    PagingDomain, PagingFlags, PagingRequest, TableDomain, Tables, Unit,
 };
 
 /// Whose domains these are.
@@ -34,20 +33,9 @@ const PHYSICAL_BITS: u8 = 52;
 pub(super) struct Shared {
     pub(super) memory: Arc<PhysicalMemory>,
     pub(super) epochs: Arc<Epochs>,
-    pub(super) tlb: Tlb,
-    pub(super) structures: Structures,
+    pub(super) caches: Caches,
     pub(super) settings: VtdSettings,
     numbers: Numbers,
-}
-
-impl Shared {
-    /// Forgets translations, and the tables on the way to them. The tables first: translations are found by them.
-    pub(super) fn invalidate(&self, scope: &Scope) {
-        if !Sabotage::KeepTables.is_on() {
-            self.structures.invalidate(scope);
-        }
-        self.tlb.invalidate(scope);
-    }
 }
 
 /// The number of a domain in the unit (DID). It is free again when this goes, and nothing is cached under it then.
@@ -75,7 +63,7 @@ const FIRST_DOMAIN: u16 = 2;
 impl Drop for DomainNumber {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.invalidate(&of_domain(self.number));
+            shared.caches.invalidate(&of_domain(self.number));
             shared.numbers.release(self.number);
         }
     }
@@ -104,8 +92,10 @@ impl VtdUnit {
             shared: Arc::new(Shared {
                 memory: memory.clone(),
                 epochs: epochs.clone(),
-                tlb: Tlb::new(settings.caches),
-                structures: Structures::new(settings.structures.unwrap_or(settings.caches)),
+                caches: Caches::new(
+                    settings.caches,
+                    settings.structures.unwrap_or(settings.caches),
+                ),
                 settings,
                 numbers: Numbers::new(FIRST_DOMAIN..=u16::MAX),
             }),
@@ -140,7 +130,7 @@ impl VtdUnit {
         };
         let format = format.with_lower_half().with_output_bits(PHYSICAL_BITS);
         let table = self.table(format, DomainFeatures::ENFORCE_CACHE_COHERENCY)?;
-        Ok(Arc::new(VtdFirstStage { table }))
+        Ok(Arc::new(VtdFirstStage::new(table)))
     }
 
     fn second_stage(&self, flags: PagingFlags) -> Result<Arc<dyn PagingDomain>, DriverError> {

@@ -394,6 +394,19 @@ impl HardwareWalk for X86_64 {
         Some(entry | self.used() | dirty)
     }
 
+    /// One comparison for what Linux writes: for users, accessed, and dirty if it is to be written.
+    #[inline]
+    fn plain_leaf(&self, entry: u64, path: Access, wanted: Access) -> Option<(Pa, Access)> {
+        let written = if wanted.writes() { WRITABLE | DIRTY } else { 0 };
+        let plain = PRESENT | USER | ACCESSED | written;
+        let unusual = self.reserved | EXECUTE_DISABLE;
+        if entry & (plain | unusual) != plain || !self.context.is_empty() {
+            return None;
+        }
+        let access = path & Access::all().without_unless(Access::USER_WRITE, entry & WRITABLE);
+        Some((Self::pa(entry, Self::GRANULE), access))
+    }
+
     #[inline]
     fn memory_type(&self, entry: u64, level: u8) -> MemoryType {
         let pat = if level == 0 { PAT } else { LARGE_PAT };

@@ -1,6 +1,8 @@
 //! What a format must say besides, so that a table can be walked as the hardware walks it.
 
-use crate::{Access, Format};
+use swiommu_addr::Pa;
+
+use crate::{Access, Entry, Format};
 
 /// A format with what the hardware asks of entries, and does to them, on the walk of a request.
 ///
@@ -32,6 +34,17 @@ pub trait HardwareWalk: Format {
     /// not: an access-flag fault. That comes before a permission fault, so a format in which it is the other way round has
     /// `None` only for what the leaf permits.
     fn walked_leaf(&self, entry: u64, wanted: Access) -> Option<u64>;
+
+    /// Where a leaf of the smallest size leads that needs no mark for this access, and what the path permits, of which `path` is what the
+    /// entries above do. `None` says nothing; this is the short cut of a walk past all the other questions.
+    #[inline]
+    fn plain_leaf(&self, entry: u64, path: Access, wanted: Access) -> Option<(Pa, Access)> {
+        let Entry::Leaf(leaf) = self.decode(entry, 0) else {
+            return None;
+        };
+        let plain = leaf.size == Self::GRANULE && self.walked_leaf(entry, wanted) == Some(entry);
+        plain.then(|| (leaf.pa, self.path_access(path & self.leaf_access(entry))))
+    }
 
     /// The memory type that a leaf at this level names.
     fn memory_type(&self, entry: u64, level: u8) -> MemoryType {

@@ -76,6 +76,36 @@ impl<A: Address> Walked<A> {
     }
 }
 
+/// Where a walk led, without the story of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Destination<A> {
+    /// The address that the leaf leads to.
+    pub address: A,
+    /// How much the leaf maps.
+    pub size: PageSize,
+    /// What the whole path permits.
+    pub access: Access,
+}
+
+impl<A: Address> Destination<A> {
+    /// Where an IOVA within the leaf leads.
+    #[inline]
+    pub fn resolve(&self, iova: Iova) -> A {
+        self.address.wrapping_add(iova.offset_in(self.size))
+    }
+}
+
+impl<A> From<Walked<A>> for Destination<A> {
+    #[inline]
+    fn from(walked: Walked<A>) -> Self {
+        Self {
+            address: walked.address,
+            size: walked.size,
+            access: walked.access,
+        }
+    }
+}
+
 /// A table that a walk has reached, and what the way there permits: what a paging-structure cache keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reached<A> {
@@ -85,6 +115,32 @@ pub struct Reached<A> {
     pub span: PageSize,
     /// What the entries on the way permit, each by itself.
     pub access: Access,
+}
+
+impl<A: Address> Reached<A> {
+    /// What a walk of an address that the table translates finds in it, if the table is one of smallest leaves and there is nothing to
+    /// mark and nothing to refuse. `None` says nothing; this is the short cut past [`Walker::walk_from`].
+    #[inline]
+    pub fn leaf<F: HardwareWalk, M: EntryMemory<Address = A>>(
+        &self,
+        format: &F,
+        memory: &M,
+        iova: Iova,
+        wanted: Access,
+    ) -> Option<Destination<A>> {
+        const LOWEST: u8 = 0;
+        if self.span != PageSize::from_log2(table_log2::<F>(LOWEST)) {
+            return None;
+        }
+        let at = index_in_table::<F>(iova.get(), LOWEST) * 8;
+        let entry = memory.read(self.table.wrapping_add(at)).ok()?;
+        let (pa, access) = format.plain_leaf(entry, self.access, wanted)?;
+        access.contains(wanted).then_some(Destination {
+            address: A::new(pa.get()),
+            size: F::GRANULE,
+            access,
+        })
+    }
 }
 
 /// An entry that a walk went through.

@@ -155,6 +155,16 @@ macro_rules! for_every_format {
             }
 
             #[test]
+            fn a_walk_goes_on_from_a_table_that_was_reached() {
+                walking::a_walk_goes_on_from_a_table_that_was_reached($format);
+            }
+
+            #[test]
+            fn a_walk_from_what_is_no_table_begins_at_the_root() {
+                walking::a_walk_from_what_is_no_table_begins_at_the_root($format);
+            }
+
+            #[test]
             fn a_walk_in_a_loop_ends() {
                 walking::a_walk_in_a_loop_ends($format);
             }

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use swiommu_addr::{Address, Gpa, Iova, Pa, PageSize, PageSizes};
 use swiommu_pgtable::{
-    Access, EntryAction, EntryMemory, Exchange, HardwareWalk, HeapTables, NoTableMemory,
-    PhysicalEntries, Prot, Refusal, Root, TableMemory, WalkFault, WalkStep, Walker,
+    Access, Destination, EntryAction, EntryMemory, Exchange, HardwareWalk, HeapTables,
+    NoTableMemory, PhysicalEntries, Prot, Reached, Refusal, Root, TableMemory, WalkFault, WalkStep,
+    Walked, Walker,
 };
 
 use crate::foreign::{Foreign, Nowhere};
@@ -148,6 +149,104 @@ pub(crate) fn a_walk_says_where_and_why_it_ended<F: HardwareWalk>(format: F) {
         memory.put(entry_at, entry);
     }
     assert!(walker.walk(iova, USER_RW).is_ok());
+}
+
+/// The tables on the way to an address, as a walk from `from` tells of them.
+fn reached<F: HardwareWalk>(
+    walker: &Walker<F, &Foreign>,
+    from: Option<Reached<Gpa>>,
+    iova: Iova,
+) -> (Walk, Vec<Reached<Gpa>>) {
+    let mut tables = Vec::new();
+    let walked = walker.walk_from(from, iova, USER_RW, |table| tables.push(table));
+    (walked, tables)
+}
+
+type Walk = Result<Walked<Gpa>, WalkFault<Gpa, Nowhere>>;
+
+pub(crate) fn a_walk_goes_on_from_a_table_that_was_reached<F: HardwareWalk>(format: F) {
+    let (memory, root, iova, path) = page(format);
+    let walker = Walker::new(format, &memory, root).unwrap();
+    let entries = path[..path.len() - 1]
+        .iter()
+        .map(|at| memory.get(*at).unwrap());
+    let marked = entries.take_while(|entry| format.walked_table(*entry) == *entry);
+    let marked = marked.count();
+    let (_, told) = reached(&walker, None, iova);
+    assert_eq!(told.len(), marked, "those that need no mark to be found");
+    memory.reads();
+    let (whole, tables) = reached(&walker, None, iova);
+    assert_eq!((whole, memory.reads()), (walker.look(iova), path.clone()));
+    memory.reads();
+    assert_eq!(tables.len(), path.len() - 1, "all but the root");
+    for (above, table) in tables.iter().enumerate() {
+        let below = &path[above + 1..];
+        let start = Gpa::new(below[0] & !table_size::<F>().mask());
+        assert_eq!(table.table, start);
+        assert_eq!(
+            table.span,
+            F::item_size(root.levels - 1 - u8::try_from(above).unwrap())
+        );
+        // Nobody looks at what is above any more.
+        let lost = path[..=above]
+            .iter()
+            .map(|at| (*at, memory.get(*at).unwrap()));
+        let lost: Vec<(u64, u64)> = lost.collect();
+        for (at, _) in &lost {
+            memory.remove(*at);
+        }
+        let (walked, rest) = reached(&walker, Some(*table), iova);
+        assert_eq!((walked, memory.reads()), (whole, below.to_vec()));
+        assert_eq!(rest, tables[above + 1..]);
+        let narrow = Reached {
+            access: Access::empty(),
+            ..*table
+        };
+        let (refused, _) = reached(&walker, Some(narrow), iova);
+        let reason = refused.map_err(|fault| match fault {
+            WalkFault::Refused { reason, .. } => Some(reason),
+            _ => None,
+        });
+        let permitted = Access::empty();
+        let wanted = USER_RW;
+        assert_eq!(reason, Err(Some(Refusal::Permission { wanted, permitted })));
+        for (at, entry) in lost {
+            memory.put(at, entry);
+        }
+        memory.reads();
+    }
+    let lowest = tables.last().unwrap();
+    let leaf = lowest.leaf(&format, &&memory, iova, USER_RW);
+    assert_eq!(
+        (leaf, memory.reads().len()),
+        (whole.ok().map(Destination::from), 1)
+    );
+    memory.remove(path[path.len() - 1]);
+    assert_eq!(lowest.leaf(&format, &&memory, iova, USER_RW), None);
+}
+
+/// A cache can be wrong about everything.
+pub(crate) fn a_walk_from_what_is_no_table_begins_at_the_root<F: HardwareWalk>(format: F) {
+    let (memory, root, iova, path) = page(format);
+    let walker = Walker::new(format, &memory, root).unwrap();
+    assert!(walker.walk(iova, USER_RW).is_ok());
+    memory.reads();
+    let tables = F::item_size(1).log2()..F::item_size(root.levels - 1).log2() + 1;
+    for log2 in 0..64 {
+        let whole_levels = (log2 - F::GRANULE.log2().min(log2)) % F::INDEX_BITS == 0;
+        if tables.contains(&log2) && whole_levels {
+            continue;
+        }
+        let nonsense = Reached {
+            table: Gpa::new(0x8000),
+            span: PageSize::from_log2(log2),
+            access: Access::empty(),
+        };
+        assert!(reached(&walker, Some(nonsense), iova).0.is_ok(), "{log2}");
+        assert_eq!(memory.reads(), path);
+        assert_eq!(nonsense.leaf(&format, &&memory, iova, USER_RW), None);
+        memory.reads();
+    }
 }
 
 /// A pointer back to a table above, or to the table itself, at every level: the walk is as long as ever.
