@@ -110,7 +110,9 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     #[inline]
     fn map_page(&self, iova: Iova, run: PaRange, prot: Prot, sizes: PageSizes) -> bool {
         let size = F::GRANULE;
-        if run.len_minus_one() != size.mask() || !self.fits(iova, run, size, sizes) {
+        let plain = IovaRange::new(iova, Iova::new(iova.get() | size.mask()))
+            .is_some_and(|range| self.is_plain(range));
+        if run.len_minus_one() != size.mask() || !plain || !self.fits(iova, run, size, sizes) {
             return false;
         }
         let Some(attributes) = self.format.attributes(prot) else {
@@ -119,7 +121,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         let Some(Landing { node, index, entry }) = self.land(iova.get()) else {
             return false;
         };
-        let absent = self.format.is_absent(entry);
+        let absent = node.level == 0 && self.format.is_absent(entry);
         if absent {
             let bits = self.format.leaf(size, 0, attributes);
             node.slots
@@ -128,14 +130,12 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         absent
     }
 
-    /// Whether a leaf of this size is offered and allowed, aligned, within the widths, and at plain IOVAs.
+    /// Whether a leaf of this size is offered and allowed, aligned, and in the output width.
     #[inline]
     fn fits(&self, iova: Iova, run: PaRange, size: PageSize, sizes: PageSizes) -> bool {
         self.page_sizes().intersection(sizes).contains(size)
             && (iova.get() | run.start().get()) & size.mask() == 0
             && run.last().get() <= self.last_output
-            && IovaRange::new(iova, Iova::new(iova.get() | size.mask()))
-                .is_some_and(|range| self.is_plain(range))
     }
 
     #[inline(never)]
@@ -146,27 +146,32 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         prot: Prot,
         sizes: PageSizes,
     ) -> Result<Mapped<F>, Error> {
-        if self.map_long_page(iova, run, prot, sizes) {
+        if self.map_one_leaf(iova, run, prot, sizes) {
             return Ok(Mapped::new(None));
         }
         self.map_runs(iova, &[run], prot, sizes)
     }
 
-    /// The same as [`map_page`](Self::map_page) for a leaf of the lowest level that takes several entries.
-    fn map_long_page(&self, iova: Iova, run: PaRange, prot: Prot, sizes: PageSizes) -> bool {
+    /// The same as [`map_page`](Self::map_page) for a leaf of any size.
+    fn map_one_leaf(&self, iova: Iova, run: PaRange, prot: Prot, sizes: PageSizes) -> bool {
         let Some(size) = run.len().and_then(PageSize::from_bytes) else {
             return false;
         };
-        if leaf_level::<F>(size) != 0 || !self.fits(iova, run, size, sizes) {
+        let range = IovaRange::new(iova, Iova::new(iova.get() | size.mask()));
+        let span = range.and_then(|range| self.span(range).ok());
+        let Some(span) = span.filter(|_| self.fits(iova, run, size, sizes)) else {
             return false;
-        }
+        };
         let Some(attributes) = self.format.attributes(prot) else {
             return false;
         };
-        let Some(Landing { node, index, .. }) = self.land(iova.get()) else {
+        let Some(Landing { node, index, .. }) = self.land(span.first) else {
             return false;
         };
-        let item = item_log2::<F>(0);
+        if size < F::GRANULE || leaf_level::<F>(size) != node.level {
+            return false;
+        }
+        let item = item_log2::<F>(node.level);
         let end = index + (1 << (u32::from(size.log2()) - item));
         let Some(slots) = node.slots.0.get(index..end) else {
             return false;
@@ -178,7 +183,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
             LeafSlots::Identical => 0,
             LeafSlots::OwnAddress => 1 << item,
         };
-        let bits = self.format.leaf(size, 0, attributes);
+        let bits = self.format.leaf(size, node.level, attributes);
         let entry = move |pa| bits | self.format.address(Pa::new(pa));
         write_series(slots, run.start().get(), step, entry);
         true

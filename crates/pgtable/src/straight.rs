@@ -1,4 +1,4 @@
-//! The short cut of operations on one address: down by ordinary table entries, to an entry of the lowest level.
+//! The short cut of operations on one address: down by ordinary table entries, to the first entry that is something else.
 //!
 //! Nearly every walk of a real table is of this kind. The compiler gets one walk per number of levels to unroll, in which
 //! all shifts are constants; whatever does not fit ends the short cut, and the general code looks again from the root.
@@ -7,9 +7,8 @@ use crate::table::Root;
 use crate::tree::Node;
 use crate::{Format, PageTable, TableMemory};
 
-/// The entry of the lowest level that a walk came to, and nothing above it limits it.
+/// The first entry of a walk that is no ordinary table entry, or limits what is below.
 pub(crate) struct Landing<'a> {
-    /// A table of level 0.
     pub(crate) node: Node<'a>,
     pub(crate) index: usize,
     pub(crate) entry: u64,
@@ -42,8 +41,12 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         })?;
         let mut index = node.root_index::<F>(input)?;
         for level in (1..LEVELS).rev() {
-            let table = self.format.open_table(node.slots.get(index), level)?;
-            node = self.tree().node(table, level - 1)?;
+            let entry = node.slots.get(index);
+            let table = self.format.open_table(entry, level);
+            let Some(below) = table.and_then(|table| self.tree().node(table, level - 1)) else {
+                return Some(Landing { node, index, entry });
+            };
+            node = below;
             index = node.index::<F>(input);
         }
         let entry = node.slots.get(index);

@@ -1,13 +1,13 @@
 //! Unmapping: entries cleared one by one at the ends of a range, whole tables taken out in its middle.
 
-use swiommu_addr::IovaRange;
+use swiommu_addr::{IovaRange, PageSize};
 
 use crate::geometry::{item_log2, item_mask};
 use crate::slots::{clear, clear_present, read};
 use crate::straight::Landing;
 use crate::table::Span;
 use crate::tree::{Child, Node};
-use crate::{DetachedTables, Error, Format, PageTable, TableMemory, Unmapped};
+use crate::{DetachedTables, Entry, Error, Format, PageTable, TableMemory, Unmapped};
 
 /// What an unmap has done so far.
 struct Progress<F> {
@@ -46,7 +46,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     #[inline]
     pub fn unmap(&self, range: IovaRange) -> Result<Unmapped<F>, Error> {
         if self.unmap_page(range) {
-            return Ok(Unmapped::page(range, F::GRANULE));
+            return Ok(Unmapped::leaf(range, F::GRANULE));
         }
         self.unmap_any(range)
     }
@@ -62,16 +62,33 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         let Some(Landing { node, index, entry }) = self.land(first) else {
             return false;
         };
-        let mapped = self.format.page(entry).is_some();
+        let mapped = node.level == 0 && self.format.page(entry).is_some();
         if mapped {
             node.slots.publish(index, 0);
         }
         mapped
     }
 
+    /// The same for a leaf of any level that takes one entry.
+    fn unmap_one_leaf(&self, span: Span) -> Option<PageSize> {
+        let Landing { node, index, entry } = self.land(span.first)?;
+        let size = F::item_size(node.level);
+        let fits = span.last - span.first == size.mask() && span.first & size.mask() == 0;
+        match self.format.decode(entry, node.level) {
+            Entry::Leaf(leaf) if fits && leaf.size == size => {
+                node.slots.publish(index, 0);
+                Some(size)
+            }
+            _ => None,
+        }
+    }
+
     #[inline(never)]
     fn unmap_any(&self, range: IovaRange) -> Result<Unmapped<F>, Error> {
         let span = self.span(range)?;
+        if let Some(size) = self.unmap_one_leaf(span) {
+            return Ok(Unmapped::leaf(range, size));
+        }
         let mut progress = Progress {
             gone: span,
             cleared: 0,

@@ -80,7 +80,7 @@ impl<F: Format> Unmapped<F> {
 
     /// One leaf, and no table.
     #[inline]
-    pub(crate) fn page(range: IovaRange, size: PageSize) -> Self {
+    pub(crate) fn leaf(range: IovaRange, size: PageSize) -> Self {
         Self::new(range, size.bytes(), DetachedTables::new())
     }
 

@@ -3,6 +3,7 @@
 use swiommu_addr::{Address, Iova, IovaRange, Pa, PageSize};
 
 use crate::geometry::item_mask;
+use crate::straight::Landing;
 use crate::table::Span;
 use crate::tree::Node;
 use crate::{Entry, Error, Format, Leaf, Malformed, PageTable, Prot, TableMemory};
@@ -77,17 +78,38 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     pub fn translate(&self, iova: Iova) -> Result<Translation, Error> {
         let one = IovaRange::new(iova, iova).unwrap_or(IovaRange::full());
         if self.is_plain(one)
-            && let Some(landing) = self.land(iova.get())
-            && let Some(leaf) = self.format.page(landing.entry)
+            && let Some(found) = self.translate_straight(iova.get())
         {
-            return Ok(self.translation(iova.get(), leaf));
+            return Ok(found);
         }
         self.translate_any(one)
+    }
+
+    #[inline]
+    fn translate_straight(&self, input: u64) -> Option<Translation> {
+        let Landing { node, entry, .. } = self.land(input)?;
+        let page = if node.level == 0 {
+            self.format.page(entry)
+        } else {
+            None
+        };
+        if let Some(page) = page {
+            return Some(self.translation(input, page));
+        }
+        match self.format.decode(entry, node.level) {
+            Entry::Leaf(leaf) => Some(self.translation(input, leaf)),
+            _ => None,
+        }
     }
 
     #[cold]
     fn translate_any(&self, one: IovaRange) -> Result<Translation, Error> {
         let Span { first: input, .. } = self.span(one)?;
+        if !self.is_plain(one)
+            && let Some(found) = self.translate_straight(input)
+        {
+            return Ok(found);
+        }
         self.find(one.start(), input)
             .map(|found| self.translation(input, found.leaf))
     }
