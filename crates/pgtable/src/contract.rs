@@ -68,7 +68,7 @@ pub trait Format: Copy + Debug + Send + Sync + 'static {
     /// All bits of an entry at `level` (1 or more) that points to a table one level below, except the address.
     fn table(&self, level: u8) -> u64;
 
-    /// A physical address as entries hold it.
+    /// A physical address as entries hold it: in one piece, shifted or not, or in two, of which each keeps its order.
     fn address(&self, pa: Pa) -> u64;
 
     /// Whether the entry translates nothing and may be overwritten. Zero must be such an entry.

@@ -108,6 +108,9 @@ pub(crate) fn clear_present(slots: &[AtomicU64], is_absent: impl Fn(u64) -> bool
 
 /// Writes one entry after another: `entry(first)`, `entry(first + step)` …
 ///
+/// Most are as far apart as the addresses in them: then the last one is where that makes it. It is not where an address is
+/// held in two pieces and the upper one changes on the way.
+///
 /// The stores are ordinary ones: a leaf points to nothing that its reader would have to see.
 #[inline]
 pub(crate) fn write_series(
@@ -119,6 +122,19 @@ pub(crate) fn write_series(
     if let [slot] = slots {
         return slot.store(entry(first).to_le(), Ordering::Relaxed);
     }
+    let begin = entry(first);
+    let apart = entry(first.wrapping_add(step)).wrapping_sub(begin);
+    let steps = (slots.len() as u64).wrapping_sub(1);
+    let last = begin.wrapping_add(steps.wrapping_mul(apart));
+    if entry(first.wrapping_add(steps.wrapping_mul(step))) == last {
+        write_each(slots, begin, apart, |entry| entry);
+    } else {
+        write_each(slots, first, step, entry);
+    }
+}
+
+#[inline]
+fn write_each(slots: &[AtomicU64], first: u64, step: u64, entry: impl Fn(u64) -> u64 + Copy) {
     let mut at = first;
     let (blocks, rest) = slots.as_chunks::<UNROLLED>();
     for block in blocks {

@@ -315,8 +315,9 @@ impl<const GRANULE_LOG2: u8> Format for ArmS1<GRANULE_LOG2> {
 
     #[inline]
     fn is_dirty(&self, entry: u64) -> bool {
-        let dirty = entry & (DIRTY_MODIFIER | READ_ONLY) == DIRTY_MODIFIER;
-        entry & VALID != 0 && (dirty || entry & self.written != 0)
+        self.dirty_bits(entry) != 0
+            && entry & VALID != 0
+            && (entry & (DIRTY_MODIFIER | READ_ONLY) == DIRTY_MODIFIER || entry & self.written != 0)
     }
 
     #[inline]

@@ -326,7 +326,9 @@ impl<const GRANULE_LOG2: u8> Format for ArmS2<GRANULE_LOG2> {
     #[inline]
     fn is_dirty(&self, entry: u64) -> bool {
         let dirty = DIRTY_MODIFIER | WRITE;
-        entry & VALID != 0 && (entry & dirty == dirty || entry & self.written != 0)
+        self.dirty_bits(entry) != 0
+            && entry & VALID != 0
+            && (entry & dirty == dirty || entry & self.written != 0)
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! What each operation promises, for any format.
 
 use swiommu_addr::{Iova, IovaRange, Pa, PageSize, PageSizes};
+use swiommu_pgtable::fmt::{AddressForm, ArmS1, ArmS2};
 use swiommu_pgtable::{DirtyRead, Error, Format, Prot, UpperBits};
 
 use crate::support::*;
@@ -530,4 +531,29 @@ pub(crate) fn dropping_a_table_returns_all_memory<F: Format>(format: F) {
     drop(table);
     detached.free(&*tables);
     assert_eq!(tables.in_use(), 0);
+}
+
+/// The upper bits of a wide address have another place in the entry: the boundary is in the middle of a run, and at its ends.
+#[test]
+fn a_run_crosses_where_addresses_are_cut() {
+    fn cross<F: Format>(format: F, cut: u64) {
+        let granule = F::GRANULE.bytes();
+        let small = PageSizes::NONE.with(F::GRANULE);
+        for before in [1, 2, 3, 29] {
+            let table = table(format);
+            let pa = cut - before * granule;
+            let run = memory(pa, 30 * granule);
+            let mapped = table.map(Iova::new(0), run, Prot::RW, small).unwrap();
+            assert!(mapped.replaced().is_none());
+            for page in 0..30 {
+                let found = table.translate(Iova::new(page * granule)).unwrap();
+                assert_eq!(found.pa, Pa::new(pa + page * granule));
+            }
+        }
+    }
+    let bits = AddressForm::Bits52;
+    cross(ArmS1::<12>::new(bits, 48, 52).unwrap(), 1 << 50);
+    cross(ArmS1::<12>::new(bits, 48, 52).unwrap(), 1 << 48);
+    cross(ArmS1::<16>::new(bits, 48, 52).unwrap(), 1 << 48);
+    cross(ArmS2::<14>::new(bits, 48, 52).unwrap(), 3 << 50);
 }
