@@ -100,6 +100,7 @@
 //! | permissions that a format cannot express | none at all; read-only under a nesting parent's erratum | `attributes` returns `None` |
 //! | permissions that imply others | what can be written can be read: x86-64, Arm stage 1, RISC-V | `attributes` gives both, as Linux does |
 //! | permissions of table entries, the least along the path counts | AMD, x86-64, VT-d second stage, Arm stage 1 | `limit` |
+//! | speed: most entries are of the ordinary kinds | an open table entry, a page, a clean leaf | `next_table`, `open_table`, `page`, `dirty_bits` say so at once; all have defaults |
 //! | marks in table entries | the "flushed" bit of non-coherent walkers | `table`; `next_table` ignores them |
 //! | other permissions in a leaf that is in use | write protection | `attribute_bits`, `with_attributes` |
 //! | a dirty state that is a bit cleared, not set | Arm DBM with AP\[2\] | `is_dirty`, `dirtied`, `cleaned` map entries to entries |
