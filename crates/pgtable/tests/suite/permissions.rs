@@ -396,6 +396,8 @@ fn what_is_not_for_users_is_privileged() {
     let s2 = ArmS2::<12>::new(Bits48, 48, 48).unwrap();
     assert_eq!(prot(s2, clean), Prot::READ);
     assert_eq!(prot(s2.with_dirty_tracking(), clean), Prot::RW);
+    // The second stage has permissions to write alone.
+    assert_eq!(prot(s2, 0x7bf), Prot::WRITE | Prot::CACHE);
 }
 
 /// What entries that point to tables allow, to the owner of the table.

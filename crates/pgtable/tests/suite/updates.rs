@@ -4,7 +4,8 @@ use swiommu_addr::{Gpa, Iova};
 use swiommu_pgtable::fmt::AddressForm::Bits48;
 use swiommu_pgtable::fmt::{Amdv1, ArmS1, ArmS2, Riscv, VtdSs, X86_64};
 use swiommu_pgtable::{
-    Access, EntryAction, Format, HardwareUpdate, HardwareWalk, Refusal, Root, WalkFault, Walker,
+    Access, EntryAction, Format, HardwareUpdate, HardwareWalk, Prot, Refusal, Root, WalkFault,
+    Walker,
 };
 
 use crate::foreign::{Foreign, Nowhere};
@@ -420,6 +421,10 @@ fn dirty_marks_are_those_of_the_manuals() {
         assert!(!s1.is_dirty(leaf));
         assert_eq!((s1.dirtied(leaf), s1.cleaned(leaf)), (leaf, leaf));
     }
+    let tracked = s2.with_dirty_tracking();
+    let cached = Prot::READ | Prot::CACHE;
+    assert_eq!(tracked.attributes(cached), Some(0x77c));
+    assert_eq!(tracked.attributes(cached | Prot::WRITE), Some(dbm | 0x7fc));
     for leaf in [0xa_bcde_f7ff, 0xa_bcde_f77f] {
         assert!(!s2.is_dirty(leaf));
         assert_eq!((s2.dirtied(leaf), s2.cleaned(leaf)), (leaf, leaf));
