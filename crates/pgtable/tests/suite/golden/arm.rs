@@ -377,6 +377,8 @@ fn widths_that_the_architecture_does_not_have() {
     for levels in [0, 1, 2, 5, 255] {
         assert_eq!(s2::<12>(48, 48).with_levels(levels), None, "{levels}");
     }
+    let as_they_are = s2::<12>(48, 48);
+    assert_eq!(as_they_are.with_levels(4), Some(as_they_are));
     assert!(s2::<12>(43, 48).with_levels(3).is_some());
     assert!(s2::<12>(44, 48).with_levels(3).is_none());
 }
