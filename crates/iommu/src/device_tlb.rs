@@ -92,7 +92,7 @@ impl Translate for Ats {
     fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
         let (tlb, tag) = (&self.cache.tlb, self.tag);
         if let Some(hit) = tlb.lookup(tag, iova)
-            && hit.translated.access.contains(wanted)
+            && hit.translated.permits(wanted)
         {
             return Ok(hit.translated);
         }

@@ -4,12 +4,13 @@ mod trace;
 
 use std::fmt;
 
-use swiommu_addr::{Address, Gpa, Iova, Pa};
+use swiommu_addr::{Address, Gpa, Iova, Pa, PageSize};
 use swiommu_mem::{AccessError, PhysicalMemory};
 use swiommu_pgtable::{
     Access, Destination, EntryMemory, Exchange, HardwareWalk, NoTableMemory, PhysicalEntries,
     WalkFault, Walker,
 };
+use swiommu_sabotage::Fault as Sabotage;
 
 use crate::{Locate, Tables, Ways};
 
@@ -20,6 +21,15 @@ pub(crate) type HostWalker<'a, F> = Walker<F, PhysicalEntries<&'a Tables>>;
 
 /// Why a walk of one of our own page tables ended.
 pub(crate) type HostFault = WalkFault<Pa, NoTableMemory>;
+
+/// How large a translation is that goes through leaves of these sizes.
+pub(crate) fn size_of_both(inner: PageSize, outer: PageSize) -> PageSize {
+    if Sabotage::LargeTranslation.is_on() {
+        inner.max(outer)
+    } else {
+        inner.min(outer)
+    }
+}
 
 /// Why a walk of a guest's table ended.
 pub(crate) type GuestWalkFault = WalkFault<EntryPlace, GuestFault>;

@@ -107,7 +107,7 @@ impl Requester {
             _ => None,
         };
         let translated = found?.translated;
-        translated.access.contains(wanted).then_some(translated)
+        translated.permits(wanted).then_some(translated)
     }
 
     /// Looks for what is not cached, and caches it by `miss`, which was begun before.
@@ -144,7 +144,7 @@ impl Requester {
     ) -> Result<Translated, Wrong> {
         let known = self.shared.caches.lookup(tags, iova);
         if let Some(hit) = known
-            && hit.translated.access.contains(wanted)
+            && hit.translated.permits(wanted)
         {
             return Ok(hit.translated);
         }

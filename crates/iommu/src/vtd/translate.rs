@@ -6,7 +6,6 @@ use std::sync::Arc;
 use swiommu_addr::{Address, Gpa, Iova, Pa};
 use swiommu_pgtable::fmt::X86_64;
 use swiommu_pgtable::{Access, Destination, EntryAction, Refusal, Root, WalkFault, Walker};
-use swiommu_sabotage::Fault as Sabotage;
 
 use super::domain::tag;
 use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
@@ -14,7 +13,7 @@ use super::unit::Shared;
 use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
 use crate::two_stage::{
     EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostFault, LocatedTables,
-    in_the_guests_words, trace_guest, trace_host,
+    in_the_guests_words, size_of_both, trace_guest, trace_host,
 };
 use crate::{Fault, Marks, Pasid, Stage, Tag, Trace, Translate, Translated, Walk, Ways};
 
@@ -203,11 +202,7 @@ fn combined(
     outer: &Destination<Pa>,
     wanted: Access,
 ) -> Translated {
-    let size = if Sabotage::LargeTranslation.is_on() {
-        inner.size.max(outer.size)
-    } else {
-        inner.size.min(outer.size)
-    };
+    let size = size_of_both(inner.size, outer.size);
     let at = outer.resolve(Iova::new(gpa.get()));
     Translated {
         page: at.align_down(size),
@@ -357,16 +352,10 @@ impl Requester {
     }
 }
 
-/// Whether what is cached suffices for an access.
-#[inline]
-fn permits(cached: &Translated, wanted: Access) -> bool {
-    cached.access.contains(wanted) || Sabotage::IgnoreCachedAccess.is_on()
-}
-
 impl Translate for Requester {
     fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
         match self.shared.caches.tlb.lookup(self.tag, iova) {
-            Some(hit) if permits(&hit.translated, wanted) => Ok(hit.translated),
+            Some(hit) if hit.translated.permits(wanted) => Ok(hit.translated),
             _ => self.miss(iova, wanted),
         }
     }

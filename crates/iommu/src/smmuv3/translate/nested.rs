@@ -14,7 +14,7 @@ use crate::smmuv3::fault::Wrong;
 use crate::smmuv3::spec::{Class, Context, DefaultSubstream, EventId, Ste, SteRule};
 use crate::smmuv3::unit::Shared;
 use crate::smmuv3::{SmmuStage2, StreamId, stage1};
-use crate::two_stage::{GuestMemory, HostWalker};
+use crate::two_stage::{GuestMemory, HostWalker, size_of_both};
 
 /// A guest's structures, behind a second stage.
 pub(in crate::smmuv3) struct Nested {
@@ -177,7 +177,7 @@ impl Requester {
             let outer = guest
                 .translate(ipa, wanted)
                 .map_err(|fault| Wrong::stage2(Class::Input, ipa, &fault))?;
-            let size = inner.size().min(outer.size);
+            let size = size_of_both(inner.size(), outer.size);
             let translated = Translated {
                 page: outer.resolve(Iova::new(ipa.get())).align_down(size),
                 size,
