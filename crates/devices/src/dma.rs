@@ -3,15 +3,17 @@
 //! docs/devices/dma.md is its manual. Each engine has a ring of its own and can be run by a thread of its own.
 //!
 //! ```
+//! use std::sync::Arc;
+//!
 //! use swiommu_addr::{Address, Iova};
 //! use swiommu_devices::DmaDevice;
 //! use swiommu_devices::dma::{Completion, Descriptor, Progress, Status, register};
-//! use swiommu_iommu::{DmaPort, Pasid};
+//! use swiommu_iommu::Endpoint;
 //!
 //! # fn write(at: Iova, bytes: &[u8]) {}
 //! # fn read(at: Iova) -> [u8; 24] { [0; 24] }
-//! fn fill(ports: impl Fn(Pasid) -> DmaPort + Send + Sync + 'static) {
-//!     let device = DmaDevice::new(1, ports);
+//! fn fill(endpoint: Arc<dyn Endpoint>) {
+//!     let device = DmaDevice::new(1, move |pasid| endpoint.port(pasid));
 //!     let (registers, engine) = (device.registers(), register::engine(0));
 //!     registers.store(engine + register::RING_LOW, 0x1000);
 //!     registers.store(engine + register::SIZE, 4);

@@ -38,7 +38,7 @@ pub enum Status {
     Success = 1,
     /// There is no such opcode.
     BadOpcode = 2,
-    /// A reserved field is not zero, a flag is not known, a PASID has more than 20 bits, or a range passes 2^64-1.
+    /// A reserved field is not zero, a flag is not known, the device cannot have the PASID, or a range passes 2^64-1.
     BadField = 3,
     /// It is longer than [`MAX_LENGTH`](super::MAX_LENGTH).
     TooLong = 4,

@@ -20,8 +20,11 @@ pub struct DmaDevice {
 
 impl DmaDevice {
     /// A device with 1 to [`MAX_ENGINES`] engines (what is beyond is not made), all disabled. `ports` makes the ports that it
-    /// reaches memory through.
-    pub fn new(engines: u32, ports: impl Fn(Pasid) -> DmaPort + Send + Sync + 'static) -> Self {
+    /// reaches memory through, such as those of an [`Endpoint`](swiommu_iommu::Endpoint::port).
+    pub fn new(
+        engines: u32,
+        ports: impl Fn(Pasid) -> Option<DmaPort> + Send + Sync + 'static,
+    ) -> Self {
         let engines = engines.clamp(1, MAX_ENGINES);
         let ports: MakePort = Arc::new(ports);
         Self {

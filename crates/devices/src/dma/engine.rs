@@ -1,6 +1,7 @@
 //! One engine: it takes descriptors from its ring.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -18,8 +19,8 @@ pub const BATCH: u32 = 64;
 /// Ports that are kept for later descriptors: a driver can name a million PASIDs.
 const PORTS: usize = 16;
 
-/// Makes a port for requests with a PASID.
-pub(super) type MakePort = Arc<dyn Fn(Pasid) -> DmaPort + Send + Sync>;
+/// Makes a port for requests with a PASID, if there can be such requests.
+pub(super) type MakePort = Arc<dyn Fn(Pasid) -> Option<DmaPort> + Send + Sync>;
 
 /// Whether there is more to do at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +36,7 @@ pub enum Progress {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Halt {
-    /// The ring is not aligned, too large, passes 2^64-1, or its PASID has more than 20 bits.
+    /// The ring is not aligned, too large, passes 2^64-1, or has a PASID that the device cannot have.
     BadRing = 1,
     /// The doorbell says that more descriptors wait than the ring has.
     BadTail = 2,
@@ -70,6 +71,19 @@ struct Ring {
     head: u32,
 }
 
+/// Why an engine takes no more descriptors.
+struct Stop {
+    halt: Halt,
+    error: Option<DmaError>,
+}
+
+impl Stop {
+    fn at(halt: Halt, error: DmaError) -> Self {
+        let error = Some(error);
+        Self { halt, error }
+    }
+}
+
 impl Engine {
     pub(super) fn new(number: u32, make_port: MakePort) -> Self {
         Self {
@@ -90,7 +104,8 @@ impl Engine {
             return Progress::Idle;
         }
         if let State::Disabled = self.state {
-            match Ring::from_registers(load) {
+            let ring = Ring::from_registers(load);
+            match ring.filter(|ring| self.port(ring.pasid, Flags::empty()).is_some()) {
                 Some(ring) => self.state = State::Enabled(ring),
                 None => return self.halt(registers, Halt::BadRing, None),
             }
@@ -110,8 +125,8 @@ impl Engine {
             }
             let taken = *ring;
             ring.head = ring.head.wrapping_add(1);
-            if let Err((halt, error)) = self.take(&taken) {
-                return self.halt(registers, halt, Some(&error));
+            if let Err(stop) = self.take(&taken) {
+                return self.halt(registers, stop.halt, stop.error.as_ref());
             }
             registers.store(at + register::HEAD, taken.head.wrapping_add(1));
         }
@@ -134,14 +149,18 @@ impl Engine {
     }
 
     /// Reads a descriptor, does what it says, and writes its completion.
-    fn take(&mut self, ring: &Ring) -> Result<(), (Halt, DmaError)> {
+    fn take(&mut self, ring: &Ring) -> Result<(), Stop> {
         let at = ring.descriptor();
         let mut descriptor = Descriptor::new_zeroed();
-        self.port(ring.pasid, Flags::empty())
+        self.ring_port(ring)?
             .read(at, descriptor.as_mut_bytes())
-            .map_err(|error| (Halt::ReadFault, error))?;
-        let outcome = match Request::try_from(&descriptor) {
-            Ok(request) => request.carry_out(self.port(request.pasid, request.flags)),
+            .map_err(|error| Stop::at(Halt::ReadFault, error))?;
+        let request = Request::try_from(&descriptor).and_then(|request| {
+            let port = self.port(request.pasid, request.flags);
+            Ok((request, port.ok_or(Status::BadField)?))
+        });
+        let outcome = match request {
+            Ok((request, port)) => request.carry_out(port),
             Err(status) => Outcome {
                 status,
                 done: 0,
@@ -163,32 +182,45 @@ impl Engine {
             status: (outcome.status as u32).into(),
         };
         self.complete(ring, &completion)
-            .map_err(|error| (Halt::WriteFault, error))
     }
 
     /// Writes a completion, the status last: who sees it sees all the rest.
-    fn complete(&mut self, ring: &Ring, completion: &Completion) -> Result<(), DmaError> {
+    fn complete(&mut self, ring: &Ring, completion: &Completion) -> Result<(), Stop> {
         let at = ring.descriptor().wrapping_add(Completion::OFFSET as u64);
         let (rest, status) = completion.as_bytes().split_at(Completion::LEN - 4);
-        let port = self.port(ring.pasid, Flags::empty());
-        port.write(at, rest)?;
+        let port = self.ring_port(ring)?;
+        let fault = |error| Stop::at(Halt::WriteFault, error);
+        port.write(at, rest).map_err(fault)?;
         fence(Ordering::Release);
         port.write(at.wrapping_add(rest.len() as u64), status)
+            .map_err(fault)
     }
 
-    fn port(&mut self, pasid: Pasid, flags: Flags) -> &mut DmaPort {
+    fn ring_port(&mut self, ring: &Ring) -> Result<&mut DmaPort, Stop> {
+        let port = self.port(ring.pasid, Flags::empty());
+        port.ok_or(Stop {
+            halt: Halt::BadRing,
+            error: None,
+        })
+    }
+
+    /// The port for requests with a PASID; `None` if the device cannot have it.
+    fn port(&mut self, pasid: Pasid, flags: Flags) -> Option<&mut DmaPort> {
         let key = (pasid, flags.bits());
         if self.ports.len() >= PORTS && !self.ports.contains_key(&key) {
             self.ports.clear();
         }
-        self.ports.entry(key).or_insert_with(|| {
-            let port = (self.make_port)(pasid);
-            if flags.contains(Flags::PRIVILEGED) {
-                port.privileged()
-            } else {
-                port
+        match self.ports.entry(key) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(free) => {
+                let port = (self.make_port)(pasid)?;
+                Some(free.insert(if flags.contains(Flags::PRIVILEGED) {
+                    port.privileged()
+                } else {
+                    port
+                }))
             }
-        })
+        }
     }
 }
 

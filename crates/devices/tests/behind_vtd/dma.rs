@@ -34,19 +34,23 @@ impl Driver {
     fn new(engines: u32) -> Self {
         let guest = Guest::new();
         let endpoint = guest.endpoint.clone();
-        let device = DmaDevice::new(engines, move |pasid| endpoint.dma_port(pasid));
+        let device = DmaDevice::new(engines, move |pasid| endpoint.port(pasid));
         let driver = Self {
             guest,
             device: Arc::new(device),
         };
         for engine in 0..engines {
-            let [low, high] = halves(ring(engine).get());
-            driver.set(engine, register::RING_LOW, low);
-            driver.set(engine, register::RING_HIGH, high);
-            driver.set(engine, register::SIZE, SIZE.ilog2());
-            driver.set(engine, register::CONTROL, register::ENABLE);
+            driver.enable(engine);
         }
         driver
+    }
+
+    fn enable(&self, engine: u32) {
+        let [low, high] = halves(ring(engine).get());
+        self.set(engine, register::RING_LOW, low);
+        self.set(engine, register::RING_HIGH, high);
+        self.set(engine, register::SIZE, SIZE.ilog2());
+        self.set(engine, register::CONTROL, register::ENABLE);
     }
 
     fn set(&self, engine: u32, register: u32, value: u32) {
@@ -345,6 +349,32 @@ fn a_doorbell_is_answered_with_a_bounded_amount_of_work() {
         assert_eq!(driver.device.doorbell(0, waiting), progress);
         assert_eq!(driver.get(0, register::HEAD), head);
     }
+}
+
+#[test]
+fn a_pasid_that_the_device_cannot_have_is_refused() {
+    let guest = Guest::new();
+    guest.attach_nested(Pasid::NONE);
+    let endpoint = guest.endpoint.clone();
+    let device = DmaDevice::new(1, move |pasid| {
+        let port = endpoint.port(pasid);
+        port.filter(|_| pasid.is_none())
+    });
+    let driver = Driver {
+        guest,
+        device: Arc::new(device),
+    };
+    driver.enable(0);
+    let fill = Descriptor::fill(at(40, 0), 8, 1);
+    let refused = driver.submit(&fill.with_pasid(Pasid(1)));
+    assert_eq!(outcome(refused), (Some(Status::BadField), 0, 0));
+    assert_eq!(driver.submit(&fill).status(), SUCCESS);
+    driver.set(0, register::CONTROL, 0);
+    assert_eq!(driver.device.run(0), Progress::Idle);
+    driver.set(0, register::PASID, 1);
+    driver.set(0, register::CONTROL, register::ENABLE);
+    assert_eq!(driver.device.run(0), Progress::Idle);
+    assert_eq!(driver.halted(0), (Halt::BadRing as u32, 0));
 }
 
 #[test]
