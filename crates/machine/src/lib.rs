@@ -35,7 +35,7 @@ pub use description::{
     BadAddress, Choice, Description, DescriptionError, DeviceDescription, Entry, FaultInjection,
     Layout, NamedUnit, PciAddress, PlacedDevice, TomlError, TomlProblem, UnitDescription,
 };
-pub use model::{DeviceModel, DmaSettings, MockSettings, UnitModel};
+pub use model::{DeviceInstance, DeviceModel, DmaSettings, MockSettings, UnitModel};
 pub use parts::{MachineDevice, MachineUnit};
 use swiommu_files::Paths;
 use swiommu_iommu::Epochs;

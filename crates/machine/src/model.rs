@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 pub use dma::DmaSettings;
 pub use mock::MockSettings;
+use swiommu_devices::DmaDevice;
 use swiommu_iommu::smmuv3::SmmuSettings;
 use swiommu_iommu::vtd::VtdSettings;
 use swiommu_iommu::{Endpoint, Epochs, GroupId, Unit};
@@ -123,11 +124,26 @@ impl DeviceModel {
         }
     }
 
+    /// Builds the device that is behind an endpoint.
+    pub(crate) fn build(&self, endpoint: &Arc<dyn Endpoint>) -> DeviceInstance {
+        match self {
+            Self::Dma(_) => DeviceInstance::Dma(dma::build(endpoint)),
+        }
+    }
+
     pub(crate) fn configurable_mut(&mut self) -> &mut dyn Configurable {
         match self {
             Self::Dma(settings) => settings,
         }
     }
+}
+
+/// A device that has been built.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DeviceInstance {
+    /// A device for tests of DMA. Behind a mock, its engines halt.
+    Dma(DmaDevice),
 }
 
 /// The kind and its settings.

@@ -6,7 +6,7 @@ use swiommu_iommu::{Endpoint, GroupId, Unit};
 use swiommu_vfio::Owners;
 
 use crate::description::{Layout, NamedUnit, PlacedDevice};
-use crate::model::{BuiltUnit, Ground};
+use crate::model::{BuiltUnit, DeviceInstance, Ground};
 
 /// An IOMMU of a machine.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ impl MachineUnit {
 pub struct MachineDevice {
     described: PlacedDevice,
     vfio: Arc<swiommu_vfio::Device>,
+    instance: DeviceInstance,
 }
 
 impl MachineDevice {
@@ -48,6 +49,11 @@ impl MachineDevice {
     /// What VFIO makes of it.
     pub fn vfio(&self) -> &Arc<swiommu_vfio::Device> {
         &self.vfio
+    }
+
+    /// The device itself. A user in this process drives it: its registers are in no region of VFIO.
+    pub fn instance(&self) -> &DeviceInstance {
+        &self.instance
     }
 
     /// The device as its IOMMU sees it.
@@ -68,8 +74,11 @@ pub(crate) fn build(layout: Layout, ground: &Ground) -> (Vec<MachineUnit>, Vec<M
         let group = GroupId(described.group.into());
         let unit = units.get(described.unit)?;
         let endpoint = unit.built.endpoint(described.address, group);
-        let vfio = swiommu_vfio::Device::new(number, endpoint, &owners);
-        Some(MachineDevice { described, vfio })
+        Some(MachineDevice {
+            instance: described.model.build(&endpoint),
+            vfio: swiommu_vfio::Device::new(number, endpoint, &owners),
+            described,
+        })
     });
     let devices = devices.collect();
     (units, devices)

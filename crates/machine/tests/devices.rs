@@ -12,9 +12,10 @@ use swiommu_abi::vfio::device::{
     VfioDeviceBindIommufd,
 };
 use swiommu_addr::{Address, Hva, HvaRange, Iova};
+use swiommu_devices::dma::{Completion, Descriptor, Progress, Status, register};
 use swiommu_files::{Arg, Caller, FdNumber, File, InstallFlags, Local, OpenFlags, Opened};
 use swiommu_iommu::Pasid;
-use swiommu_machine::{Description, DeviceDescription, Machine, UnitDescription};
+use swiommu_machine::{Description, DeviceDescription, DeviceInstance, Machine, UnitDescription};
 use swiommu_mem::{AddressSpace, LocalSpace};
 
 const IOVA: u64 = 0x10_0000;
@@ -139,6 +140,40 @@ fn devices_behind_every_model_do_dma() {
         client.caller.close(FdNumber(fd.0 + 1)).unwrap();
         drop(file);
         assert!(port.write(iova, &[1]).is_err(), "closing has detached it");
+    }
+}
+
+#[test]
+fn a_device_reads_its_descriptors_behind_its_unit() {
+    for unit in ["vtd", "smmuv3"] {
+        let machine = machine(&[unit], &["dma"]);
+        let client = Client::new(&machine);
+        let (iommufd, fd) = client.open(&machine, "/dev/iommu");
+        let ioas = client.ioas(&iommufd);
+        let (file, _) = client.open(&machine, "/dev/vfio/devices/vfio0");
+        client.bind(&file, fd).unwrap();
+        client.attach(&file, ioas).unwrap();
+        let descriptor = Descriptor::fill(Iova::new(IOVA + 0x2000), 5, 0x41);
+        let ring = client.memory.start();
+        client.space.write(ring, &descriptor.to_bytes()).unwrap();
+        let DeviceInstance::Dma(device) = machine.devices()[0].instance() else {
+            panic!("another device");
+        };
+        let engine = register::engine(3);
+        let base = u32::try_from(IOVA).unwrap();
+        device.registers().store(engine + register::RING_LOW, base);
+        let control = engine + register::CONTROL;
+        device.registers().store(control, register::ENABLE);
+        assert_eq!(device.doorbell(3, 1), Progress::Idle);
+        let mut completion = [0; Completion::LEN];
+        let at = ring.wrapping_add(Completion::OFFSET as u64);
+        client.space.read(at, &mut completion).unwrap();
+        let completion = Completion::from_bytes(&completion);
+        assert_eq!(completion.status(), Some(Status::Success), "{unit}");
+        let mut filled = [0; 6];
+        let at = ring.wrapping_add(0x2000);
+        client.space.read(at, &mut filled).unwrap();
+        assert_eq!(filled, [0x41, 0, 0, 0, 0, 0]);
     }
 }
 
