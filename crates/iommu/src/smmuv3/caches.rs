@@ -7,7 +7,7 @@ use swiommu_pgtable::Access;
 
 use super::descriptors::Descriptors;
 use super::spec::{Cover, Granule};
-use crate::{Cached, Marks, Retention, Scope, TagMatch, Tlb, Translated, Walk};
+use crate::{Cached, Marks, Retention, Scope, Structures, TagMatch, Tlb, Translated, Walk, Ways};
 
 /// What tags a cached translation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -19,6 +19,9 @@ pub(super) enum Tag {
     /// Of stage 2 alone.
     Stage2 { vmid: u16 },
 }
+
+/// What has no tag yet.
+const UNKNOWN: u64 = u64::MAX;
 
 /// First stages of our own have no second, and this VMID.
 pub(super) const NO_VMID: u16 = 0;
@@ -117,6 +120,8 @@ impl Leaf {
 #[derive(Debug)]
 pub(super) struct Caches {
     tlb: Tlb,
+    /// The tables on the way to leaves: walk caches.
+    structures: Structures,
     pub(super) descriptors: Descriptors,
     /// The leaves of which parts were cached apart: invalidating an address of such a leaf concerns all parts.
     split: AtomicU32,
@@ -126,6 +131,7 @@ pub(super) struct Caches {
 pub(super) struct Miss<'a> {
     caches: &'a Caches,
     walk: Walk<'a>,
+    ways: Ways<'a>,
     split: u32,
 }
 
@@ -133,6 +139,7 @@ impl Caches {
     pub(super) fn new(retention: Retention) -> Self {
         Self {
             tlb: Tlb::new(retention),
+            structures: Structures::new(retention),
             descriptors: Descriptors::new(retention),
             split: AtomicU32::new(0),
         }
@@ -142,6 +149,7 @@ impl Caches {
     pub(super) fn begin_walk(&self) -> Miss<'_> {
         Miss {
             walk: self.tlb.begin_walk(),
+            ways: self.structures.begin_walk(UNKNOWN),
             split: self.split.load(Ordering::Acquire),
             caches: self,
         }
@@ -154,8 +162,10 @@ impl Caches {
             .find_map(|tag| self.tlb.lookup(tag.word(), iova))
     }
 
-    /// Forgets what `scope` covers.
+    /// Forgets the translations that `scope` covers, and the tables on the way to them. The tables first: translations are found by
+    /// them.
     pub(super) fn invalidate(&self, scope: &Scope) {
+        self.structures.invalidate(scope);
         self.tlb.invalidate(scope);
     }
 
@@ -172,6 +182,9 @@ impl Caches {
                 && cover.level.is_none_or(|level| level == leaf.level)
         };
         for scope in owners {
+            if !cover.leaf {
+                self.structures.invalidate(&scope.within(cover.range));
+            }
             let mut direct = scope.within(cover.range);
             if let Some(granule) = cover.granule {
                 direct = numbered(direct, GRANULE, granule.command_code());
@@ -189,6 +202,11 @@ impl Caches {
 }
 
 impl Miss<'_> {
+    /// What is known of the ways to leaves of tables that have this tag.
+    pub(super) fn ways(&self, tag: Tag) -> Ways<'_> {
+        self.ways.tagged(tag.word())
+    }
+
     /// Caches what was found for an address. `leaf` is that of stage 1.
     pub(super) fn insert(&self, tag: Tag, iova: Iova, found: &Found, leaf: Option<Leaf>) {
         let mut marks = if found.clean { CLEAN } else { Marks::NONE };

@@ -93,8 +93,22 @@ pub(super) struct Table<F: Format> {
 }
 
 impl<F: Format> Table<F> {
+    /// Whose what is cached of it alone is.
+    pub(super) fn tag(&self) -> Tag {
+        let number = self.number.value;
+        match self.number.kind {
+            Kind::Asid => stage1_tag(number),
+            Kind::Vmid => Tag::Stage2 { vmid: number },
+        }
+    }
+
+    /// Maps, and drops what is cached of tables that give way to larger leaves.
     fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
-        self.domain.map(mapping)
+        let forget = |range| {
+            let scope = self.tag().all().within(range);
+            self.shared.caches.invalidate(&scope);
+        };
+        self.domain.map_flushing(mapping, forget)
     }
 }
 
@@ -128,7 +142,7 @@ impl SmmuStage1 {
     }
 
     pub(super) fn tag(&self) -> Tag {
-        stage1_tag(self.table.number.get())
+        self.table.tag()
     }
 }
 
@@ -209,8 +223,8 @@ impl SmmuStage2 {
         self.table.number.get()
     }
 
-    pub(super) fn stage2_tag(&self) -> Tag {
-        Tag::Stage2 { vmid: self.vmid() }
+    pub(super) fn tag(&self) -> Tag {
+        self.table.tag()
     }
 
     /// From now on, a device's own cache is kept in step with the table.
@@ -225,7 +239,7 @@ impl SmmuStage2 {
     /// Drops what is cached of a range, and all of stage 1: it tells nothing of which addresses of stage 2 it came through.
     fn forget(&self, range: IovaRange) {
         let (caches, vmid) = (&self.table.shared.caches, self.vmid());
-        caches.invalidate(&self.stage2_tag().all().within(range));
+        caches.invalidate(&self.tag().all().within(range));
         if !Sabotage::KeepNested.is_on() {
             caches.invalidate(&of_stage1(vmid));
         }

@@ -1,16 +1,18 @@
 //! Walks of first stages in a guest's memory.
 
-use swiommu_addr::{Gpa, Iova, PageSize};
+use swiommu_addr::{Gpa, Iova, Pa, PageSize};
 use swiommu_mem::PhysicalMemory;
-use swiommu_pgtable::fmt::{AddressForm, ArmS1};
+use swiommu_pgtable::fmt::{AddressForm, ArmS1, ArmS2};
 use swiommu_pgtable::{
-    Access, EntryMemory, Format, HardwareUpdate, HardwareWalk, Root, WalkFault, Walked, Walker,
+    Access, EntryMemory, Exchange, Format, HardwareUpdate, HardwareWalk, Root, Walked, Walker,
 };
 
 use super::caches::Leaf;
 use super::spec::{Context, Granule, Half};
-use crate::Trace;
-use crate::two_stage::{EntryPlace, HostWalker, trace_guest};
+use crate::two_stage::{
+    EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostWalker, trace_guest,
+};
+use crate::{Locate, Trace, Ways};
 
 /// What a walk of a guest's table found.
 pub(super) struct FirstStage {
@@ -65,21 +67,49 @@ pub(super) fn is_clean(leaf: u64) -> bool {
     leaf & clean == clean
 }
 
-/// Walks the tables of one half. `iova` is an address of that half. `None` where the architecture has no such tables, of which no
-/// legal descriptor speaks.
-pub(super) fn walk<M: EntryMemory<Address = EntryPlace>>(
+/// Walks the tables of one half, for a request that is one of that half. `None` where the architecture has no such tables, of which
+/// no legal descriptor speaks.
+pub(super) fn walk(
     context: &Context,
     half: &Half,
-    memory: M,
-    iova: Iova,
-    wanted: Access,
-) -> Option<Result<FirstStage, WalkFault<EntryPlace, M::Fault>>> {
+    memory: GuestMemory<'_, ArmS2<12>>,
+    ways: Ways<'_>,
+    request: (Iova, Access),
+) -> Option<Result<FirstStage, GuestWalkFault>> {
     let walk = match half.granule {
-        Granule::K4 => walk_over::<12, M>,
-        Granule::K16 => walk_over::<14, M>,
-        Granule::K64 => walk_over::<16, M>,
+        Granule::K4 => walk_over::<12>,
+        Granule::K16 => walk_over::<14>,
+        Granule::K64 => walk_over::<16>,
     };
-    walk(context, half, memory, iova, wanted)
+    walk(context, half, memory, ways, request)
+}
+
+/// The memory of a guest, in which tables are found again by where the guest has them: they may be larger than the pages of the second
+/// stage, and so in more than one place of the machine.
+struct Tables<'a>(GuestMemory<'a, ArmS2<12>>);
+
+impl EntryMemory for Tables<'_> {
+    type Address = EntryPlace;
+    type Fault = GuestFault;
+
+    #[inline]
+    fn read(&self, at: EntryPlace) -> Result<u64, GuestFault> {
+        self.0.read(at)
+    }
+
+    fn compare_exchange(&self, at: EntryPlace, old: u64, new: u64) -> Result<Exchange, GuestFault> {
+        self.0.compare_exchange(at, old, new)
+    }
+}
+
+impl Locate for Tables<'_> {
+    fn locate(&self, table: EntryPlace) -> Option<Pa> {
+        Some(Pa::new(table.gpa().get()))
+    }
+
+    fn located(&self, table: Pa) -> EntryPlace {
+        EntryPlace::guest(Gpa::new(table.get()))
+    }
 }
 
 /// The walk of the tables of one half, and of the second stage behind them, without a mark.
@@ -115,19 +145,20 @@ fn trace_over<'a, const GRANULE_LOG2: u8, F: HardwareWalk>(
     ))
 }
 
-fn walk_over<const GRANULE_LOG2: u8, M: EntryMemory<Address = EntryPlace>>(
+fn walk_over<const GRANULE_LOG2: u8>(
     context: &Context,
     half: &Half,
-    memory: M,
-    iova: Iova,
-    wanted: Access,
-) -> Option<Result<FirstStage, WalkFault<EntryPlace, M::Fault>>> {
+    memory: GuestMemory<'_, ArmS2<12>>,
+    ways: Ways<'_>,
+    (iova, wanted): (Iova, Access),
+) -> Option<Result<FirstStage, GuestWalkFault>> {
     let format = format::<GRANULE_LOG2>(context, half)?;
     let Root { table, levels } = half.root(&format);
     let table = EntryPlace::guest(table);
-    let (root, input) = (Root { table, levels }, half.input(iova));
-    let walked = Walker::new(format, memory, root)?.walk(input, wanted);
-    Some(walked.map(|walked| FirstStage {
+    let walker = Walker::new(format, Tables(memory), Root { table, levels })?;
+    let input = half.input(iova);
+    let found = ways.walk_for(iova, &walker, input, wanted);
+    Some(found.map(|walked| FirstStage {
         walked,
         input,
         granule: half.granule,

@@ -6,4 +6,5 @@ mod nesting;
 mod own_caches;
 mod paging;
 mod stalls;
+mod walk_caches;
 mod world;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use swiommu_addr::{Gpa, Iova, Pa};
-use swiommu_pgtable::{Access, Walked};
+use swiommu_pgtable::{Access, Destination};
 
 use super::caches::{Found, Leaf, Miss, Tag, is_to_be_marked};
 use super::fault::{Handling, Wrong, event_of};
@@ -55,11 +55,11 @@ pub(super) enum Stages {
 }
 
 /// Where a leaf of one of our own tables leads.
-fn translated(walked: &Walked<Pa>) -> Translated {
+fn translated(found: &Destination<Pa>) -> Translated {
     Translated {
-        page: walked.address,
-        size: walked.size,
-        access: walked.access,
+        page: found.address,
+        size: found.size,
+        access: found.access,
     }
 }
 
@@ -96,7 +96,7 @@ impl Requester {
         let found = match &self.stages {
             Stages::Stage1 { domain, .. } => caches.lookup(&[domain.tag()], iova),
             Stages::Stage2 { domain, .. } if self.substream.is_none() => {
-                caches.lookup(&[domain.stage2_tag()], iova)
+                caches.lookup(&[domain.tag()], iova)
             }
             Stages::Nested(nested) => {
                 let (asid, top_bytes) = self.recent.get(caches.descriptors.invalidations()?)?;
@@ -168,10 +168,11 @@ impl Requester {
     ) -> Result<Translated, Wrong> {
         let tag = domain.tag();
         self.cached_or(miss, &[tag], (iova, wanted), || {
-            let walked = domain.table.domain.table().walker().walk(iova, wanted);
+            let table = domain.table.domain.table().walker();
+            let walked = miss.ways(tag).walk_for(iova, &table, iova, wanted);
             let walked = walked.map_err(|fault| Wrong::new(event_of(&fault), &fault))?;
             let clean = domain.tracks_dirty() && stage1::is_clean(walked.entry);
-            Ok((tag, Found::new(translated(&walked), clean), None))
+            Ok((tag, Found::new(translated(&walked.into()), clean), None))
         })
     }
 
@@ -182,9 +183,10 @@ impl Requester {
         iova: Iova,
         wanted: Access,
     ) -> Result<Translated, Wrong> {
-        let tag = domain.stage2_tag();
+        let tag = domain.tag();
         self.cached_or(miss, &[tag], (iova, wanted), || {
-            let walked = domain.table.domain.table().walker().walk(iova, wanted);
+            let table = domain.table.domain.table().walker();
+            let walked = miss.ways(tag).walk(&table, iova, wanted);
             let ipa = Gpa::new(iova.get());
             let walked = walked.map_err(|fault| Wrong::stage2(Class::Input, ipa, &fault))?;
             Ok((tag, Found::new(translated(&walked), false), None))

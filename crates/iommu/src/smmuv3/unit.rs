@@ -18,7 +18,7 @@ use super::{SmmuFeatures, SmmuSettings, SmmuStage1, SmmuStage2, SmmuViommu};
 use crate::numbers::Numbers;
 use crate::{
     DomainFeatures, DriverError, Endpoint, Epochs, HwInfo, PagingDomain, PagingFlags,
-    PagingRequest, Retention, Structures, TableDomain, Tables, Unit, Viommu, ViommuRequest,
+    PagingRequest, TableDomain, Tables, Unit, Viommu, ViommuRequest,
 };
 
 /// Whose domains these are.
@@ -30,7 +30,6 @@ pub(super) struct Shared {
     pub(super) memory: Arc<PhysicalMemory>,
     pub(super) epochs: Arc<Epochs>,
     pub(super) caches: Caches,
-    pub(super) structures: Structures,
     pub(super) settings: SmmuSettings,
     pub(super) registers: IdRegisters,
     asids: Numbers,
@@ -66,7 +65,6 @@ impl SmmuUnit {
                 memory: memory.clone(),
                 epochs: epochs.clone(),
                 caches: Caches::new(settings.caches),
-                structures: Structures::new(Retention::Off),
                 settings,
                 registers,
                 asids: numbers(registers.asid_bits()),

@@ -5,7 +5,7 @@ use std::fmt;
 use swiommu_addr::{Address, Iova, Pa};
 use swiommu_pgtable::{
     Access, Destination, EntryMemory, HardwareWalk, PhysicalEntries, Reached, TableMemory,
-    WalkFault, Walker,
+    WalkFault, Walked, Walker,
 };
 
 use super::{Marks, Retention, Scope, Tag, Tlb, Walk};
@@ -107,10 +107,7 @@ impl<M: TableMemory> Locate for PhysicalEntries<M> {
 }
 
 /// What a walk found, or why it ended.
-type Outcome<M> = Result<
-    Destination<<M as EntryMemory>::Address>,
-    WalkFault<<M as EntryMemory>::Address, <M as EntryMemory>::Fault>,
->;
+type Outcome<T, M> = Result<T, WalkFault<<M as EntryMemory>::Address, <M as EntryMemory>::Fault>>;
 
 /// What is known of the ways to leaves, for one walk.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +119,12 @@ pub struct Ways<'a> {
 }
 
 impl Ways<'_> {
+    /// The same walk, once it is known of which tag its tables are.
+    pub fn tagged(self, tag: impl Into<Tag>) -> Self {
+        let tag = tag.into();
+        Self { tag, ..self }
+    }
+
     /// [`Walker::walk`] from the deepest table that is known. Those on the rest of the way are known from then on.
     ///
     /// A table to which the way was too narrow for `wanted` is not begun at: it may have been widened since, of which software need
@@ -134,7 +137,24 @@ impl Ways<'_> {
         walker: &Walker<F, M>,
         iova: Iova,
         wanted: Access,
-    ) -> Outcome<M> {
+    ) -> Outcome<Destination<M::Address>, M> {
+        let found = self.walk_for(iova, walker, iova, wanted);
+        found.map(Destination::from)
+    }
+
+    /// The same with all that the walk found, and for `iova`, where the tables may have another address for it: `input`. What is known is
+    /// known, and invalidated, by the former.
+    ///
+    /// # Errors
+    /// Those of the walk.
+    #[inline]
+    pub fn walk_for<F: HardwareWalk, M: Locate>(
+        &self,
+        iova: Iova,
+        walker: &Walker<F, M>,
+        input: Iova,
+        wanted: Access,
+    ) -> Outcome<Walked<M::Address>, M> {
         let known = self.tables.lookup(self.tag, iova);
         let known = known.filter(|known| known.translated.access.contains(wanted));
         let from = known.map(|known| Reached {
@@ -142,10 +162,9 @@ impl Ways<'_> {
             span: known.translated.size,
             access: known.translated.access,
         });
-        let found = walker.walk_from(from, iova, wanted, |reached| {
+        walker.walk_from(from, input, wanted, |reached| {
             self.keep(walker.memory(), iova, &reached);
-        });
-        found.map(Destination::from)
+        })
     }
 
     fn keep<M: Locate>(&self, memory: &M, iova: Iova, reached: &Reached<M::Address>) {

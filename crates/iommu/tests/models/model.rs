@@ -22,9 +22,6 @@ pub(crate) trait Model: Sized {
     /// The requests that a guest's tables translate once the device is [attached](Self::nest).
     const REQUESTERS: &'static [Pasid];
 
-    /// What it does with the tables on the way to leaves.
-    const TABLES: Tables;
-
     /// What an invalidation of one address of a large leaf covers.
     const LARGE_LEAVES: LargeLeaves;
 
@@ -78,15 +75,6 @@ pub(crate) enum Changed {
     Entries(IovaRange),
     /// Leaves only, so what is known of the tables above them may be kept.
     Leaves(IovaRange),
-}
-
-/// What a unit knows of the tables on the way to leaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Tables {
-    /// They are kept until an invalidation of entries covers something that they translate.
-    Kept,
-    /// Nothing: each walk reads them.
-    Read,
 }
 
 /// What an invalidation of one address of a large leaf covers.

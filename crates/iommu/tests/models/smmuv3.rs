@@ -15,7 +15,7 @@ use swiommu_iommu::{
 use swiommu_mem::PhysicalMemory;
 
 use crate::guest::{Guest, PAGE};
-use crate::model::{Changed, Kind, LargeLeaves, Model, Rights, Stage, Tables, Why};
+use crate::model::{Changed, Kind, LargeLeaves, Model, Rights, Stage, Why};
 
 /// A table descriptor.
 const TABLE: u64 = 0b11;
@@ -59,7 +59,6 @@ impl Model for Smmuv3 {
         (Stage::Second, PagingFlags::NEST_PARENT),
     ];
     const PARENT_PROTS: &'static [Prot] = &[Prot::RW, Prot::READ, Prot::WRITE];
-    const TABLES: Tables = Tables::Read;
     const LARGE_LEAVES: LargeLeaves = LargeLeaves::Whole;
     const REQUESTERS: &'static [Pasid] = &[Pasid::NONE, Pasid(1)];
 

@@ -15,7 +15,7 @@ use swiommu_iommu::{
 use swiommu_mem::PhysicalMemory;
 
 use crate::guest::{Guest, PAGE};
-use crate::model::{Changed, Kind, LargeLeaves, Model, Rights, Stage, Tables, Why};
+use crate::model::{Changed, Kind, LargeLeaves, Model, Rights, Stage, Why};
 
 /// Present, for users, accessed.
 const PRESENT: u64 = 0x25;
@@ -34,7 +34,6 @@ impl Model for Vtd {
         (Stage::Second, PagingFlags::DIRTY_TRACKING),
     ];
     const PARENT_PROTS: &'static [Prot] = &[Prot::RW];
-    const TABLES: Tables = Tables::Kept;
     /// Software has to choose the address mask by the size of the page (6.5.2).
     const LARGE_LEAVES: LargeLeaves = LargeLeaves::Address;
     const REQUESTERS: &'static [Pasid] = &[Pasid::NONE, Pasid(5)];

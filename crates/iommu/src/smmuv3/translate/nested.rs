@@ -63,8 +63,9 @@ impl Requester {
             Selected::BypassStage1 => return self.bypass_stage1(nested, miss, iova, wanted),
         };
         let walker: HostWalker<'_, ArmS2<12>> = nested.second.table.domain.table().walker();
+        let to_second = miss.ways(nested.second.tag());
         let structures = GuestStructures {
-            stage2: self.guest_memory(&walker),
+            stage2: GuestMemory::new(&walker, to_second, &self.shared.memory),
             memory: &self.shared.memory,
             unit: &self.shared.registers,
         };
@@ -78,15 +79,6 @@ impl Requester {
         let request = (iova, wanted);
         self.find_in_context(nested, context, &structures.stage2, miss, request)
             .map_err(|wrong| wrong.in_context(context).in_entry(&nested.ste))
-    }
-
-    /// The guest's memory behind a second stage. No walk caches are modelled.
-    pub(super) fn guest_memory<'a>(
-        &'a self,
-        stage2: &'a HostWalker<'a, ArmS2<12>>,
-    ) -> GuestMemory<'a, ArmS2<12>> {
-        let ways = self.shared.structures.begin_walk(0);
-        GuestMemory::new(stage2, ways, &self.shared.memory)
     }
 
     /// The substream whose descriptor a request uses (`S1CDMax`, `S1DSS`).
@@ -170,7 +162,8 @@ impl Requester {
         let (own, global) = (Tag::Asid { vmid, asid }, Tag::Global { vmid });
         let tags = [own, global];
         self.cached_or(miss, &tags, (address, wanted), || {
-            let inner = stage1::walk(context, half, *guest, address, wanted)
+            let request = (address, wanted);
+            let inner = stage1::walk(context, half, *guest, miss.ways(own), request)
                 .ok_or_else(|| Wrong::new(EventId::BadCd, &"no such tables exist"))?
                 .map_err(|fault| Wrong::stage1(&fault))?;
             let ipa = inner.ipa();

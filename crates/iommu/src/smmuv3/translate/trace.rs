@@ -9,8 +9,8 @@ use crate::smmuv3::descriptors::{Descriptors, GuestStructures};
 use crate::smmuv3::fault::Wrong;
 use crate::smmuv3::spec::EventId;
 use crate::smmuv3::stage1;
-use crate::two_stage::trace_host;
-use crate::{Retention, Stage, Trace};
+use crate::two_stage::{GuestMemory, trace_host};
+use crate::{Retention, Stage, Structures, Trace};
 
 impl Requester {
     /// The walk that would be, or why there is none.
@@ -42,8 +42,10 @@ impl Requester {
         let Selected::Descriptor(substream) = self.select(&nested.ste)? else {
             return Ok(trace_host(&walker, Stage::Second, iova));
         };
+        let nothing_known = Structures::new(Retention::Off);
+        let ways = nothing_known.begin_walk(0);
         let structures = GuestStructures {
-            stage2: self.guest_memory(&walker),
+            stage2: GuestMemory::new(&walker, ways, &self.shared.memory),
             memory: &self.shared.memory,
             unit: &self.shared.registers,
         };
