@@ -40,7 +40,8 @@ bitflags! {
 /// What can be chosen of a unit. The default is what QEMU and Linux expect of a server of today.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SmmuSettings {
-    /// How wide physical addresses are (`oas`). A second stage translates as many bits.
+    /// How wide physical addresses are (`oas`). A second stage translates as many bits. Memory that lies higher cannot be mapped
+    /// (`ERANGE`); with 32 and 36 bits, that is all.
     pub output: AddressSize,
     /// How many bits a `SubstreamID` has, 0 to 20.
     pub ssid_bits: u8,

@@ -81,6 +81,9 @@ const FIELDS: [&[Field]; 6] = [
     &[OAS, GRAN4K, GRAN16K, GRAN64K, STALL_MAX],
 ];
 
+/// No `SubstreamID` is longer.
+const MOST_SSID_BITS: u8 = 20;
+
 /// How many transactions can be stalled at a time.
 pub(crate) const MOST_STALLED: u32 = 256;
 
@@ -107,8 +110,10 @@ impl IdRegisters {
             | STALL_MODEL.is(u64::from(!stalls))
             | TERM_MODEL.is(1)
             | ST_LEVEL.is(1);
-        let idr1 =
-            SIDSIZE.is(16) | SSIDSIZE.is(settings.ssid_bits.into()) | EVTQS.is(19) | CMDQS.is(19);
+        let idr1 = SIDSIZE.is(16)
+            | SSIDSIZE.is(settings.ssid_bits.min(MOST_SSID_BITS).into())
+            | EVTQS.is(19)
+            | CMDQS.is(19);
         let idr3 = HAD.is(1)
             | XNX.is(1)
             | FWB.is(has(SmmuFeatures::FORCED_WRITE_BACK))

@@ -59,6 +59,33 @@ fn the_golden_nested_walk() {
 }
 
 #[test]
+fn units_of_every_width_nest() {
+    // Of narrower addresses, the machine has no memory.
+    let sizes = AddressSize::ALL.into_iter();
+    for output in sizes.filter(|size| *size >= AddressSize::Bits40) {
+        let settings = SmmuSettings {
+            output,
+            ..SmmuSettings::default()
+        };
+        let w = World::with(settings, DeviceFeatures::empty());
+        w.tables(&[(5, gpa(DATA) | RW), (6, 1 << output.bits() | RW)]);
+        w.poke(gpa(DATA), &[1]);
+        let mut port = w.attached();
+        assert_eq!(read(&mut port, 5 * PAGE), Ok(1), "{output:?}");
+        let error = read(&mut port, 6 * PAGE).unwrap_err();
+        let expected = if output == AddressSize::Bits48 {
+            // The bit is none of an address.
+            "F_TRANSLATION"
+        } else {
+            "F_ADDR_SIZE"
+        };
+        assert!(error.contains(expected), "{output:?}: {error}");
+        let last = w.parent.aperture().last().get();
+        assert_eq!(last, (1 << output.bits()) - 1);
+    }
+}
+
+#[test]
 fn the_upper_half_has_tables_of_its_own() {
     let w = World::new();
     w.tables(&[(5, gpa(DATA) | RW)]);

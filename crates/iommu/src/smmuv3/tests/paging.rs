@@ -202,6 +202,22 @@ fn hardware_information_is_the_registers() {
 }
 
 #[test]
+fn there_are_as_many_tables_as_numbers() {
+    let w = World::with(
+        only(SmmuFeatures::VMID16 | SmmuFeatures::ASID16),
+        DeviceFeatures::empty(),
+    );
+    let alloc = |flags| paging(&w.unit, &w.endpoint, flags);
+    // The world has a parent already, and number 0 is not for us.
+    for (flags, free) in [(PagingFlags::NEST_PARENT, 254), (PagingFlags::empty(), 255)] {
+        let mut all: Vec<_> = (0..free).map(|_| alloc(flags).unwrap()).collect();
+        assert_eq!(alloc(flags).unwrap_err(), Errno::ENOSPC, "{flags:?}");
+        all.pop();
+        alloc(flags).unwrap();
+    }
+}
+
+#[test]
 fn numbers_are_free_again_when_their_table_goes() {
     let w = World::new();
     let asid = || {
