@@ -33,7 +33,6 @@ pub(super) type Parsed = Result<Context, CdRule>;
 
 /// The descriptors that a unit has cached, legal or not.
 pub(super) struct Descriptors {
-    retention: Retention,
     cds: ContextCache<Key, Parsed>,
     /// The entries of upper tables.
     pointers: ContextCache<PointerKey, u64>,
@@ -63,7 +62,6 @@ const CD_LEN: u64 = 64;
 impl Descriptors {
     pub(super) fn new(retention: Retention) -> Self {
         Self {
-            retention,
             cds: ContextCache::new(retention),
             pointers: ContextCache::new(retention),
             invalidations: AtomicU64::new(1),
@@ -78,11 +76,10 @@ impl Descriptors {
     }
 
     /// How many invalidations there have been, and one more. Who has used a descriptor may go by it until this changes, and as
-    /// long as they hold their guard. `None` where nothing may be kept.
+    /// long as they hold their guard.
     #[inline]
-    pub(super) fn invalidations(&self) -> Option<u64> {
-        let keeps = self.retention != Retention::Off;
-        keeps.then(|| self.invalidations.load(Ordering::Acquire))
+    pub(super) fn invalidations(&self) -> u64 {
+        self.invalidations.load(Ordering::Acquire)
     }
 
     /// What is cached of the descriptor of a substream.

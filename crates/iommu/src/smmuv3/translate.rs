@@ -99,7 +99,7 @@ impl Requester {
                 caches.lookup(&[domain.tag()], iova)
             }
             Stages::Nested(nested) => {
-                let (asid, top_bytes) = self.recent.get(caches.descriptors.invalidations()?)?;
+                let (asid, top_bytes) = self.recent.get(caches.descriptors.invalidations())?;
                 let vmid = nested.second.vmid();
                 let tags = [Tag::Asid { vmid, asid }, Tag::Global { vmid }];
                 caches.lookup(&tags, top_bytes.canonical(iova))

@@ -157,6 +157,25 @@ fn a_descriptor_is_seen_when_the_guest_says_so() {
     assert_eq!([at(&w, 1), at(&w, 2)], [Ok(1), Ok(1)]);
 }
 
+/// A device that goes on with its work sees a new ASID as soon as the descriptor is invalidated, and not before.
+#[test]
+fn a_descriptor_may_change_its_asid() {
+    let w = world();
+    w.attach([gpa(CDS) | 0xb, ZERO]);
+    let mut port = w.port();
+    assert_eq!(read(&mut port, 5 * PAGE), Ok(1));
+    assert_eq!(read(&mut port, 5 * PAGE), Ok(1));
+    w.poke_all(gpa(CDS), &cd(16, UPPER_TABLES));
+    assert_eq!(read(&mut port, 5 * PAGE), Ok(1));
+    w.command(0x05 | u64::from(VSID) << 32, 1);
+    assert_eq!(
+        read(&mut port, 5 * PAGE),
+        Ok(2),
+        "nothing is cached of that ASID"
+    );
+    assert_eq!(read(&mut port, 5 * PAGE), Ok(2));
+}
+
 /// The architecture lets a descriptor be cached that is not valid; Linux invalidates it after it has made it valid.
 #[test]
 fn a_descriptor_that_is_not_valid_is_cached_too() {

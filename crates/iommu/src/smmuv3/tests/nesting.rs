@@ -205,6 +205,23 @@ fn what_the_descriptor_says_about_permissions() {
 }
 
 #[test]
+fn what_can_be_written_is_never_executed_where_the_descriptor_says_so() {
+    let executes = |bits: u64, leaf: u64| {
+        let w = World::new();
+        w.tables(&[(4, gpa(DATA) | leaf)]);
+        let mut cd = linux_cd();
+        cd[0] |= bits;
+        w.poke_all(gpa(CDS), &cd);
+        let execute = swiommu_pgtable::Access::EXECUTE;
+        let at = swiommu_addr::Iova::new(4 * PAGE);
+        w.attached().access(at, 4, execute, |_| ()).is_ok()
+    };
+    let wxn = 1 << 36;
+    assert!(executes(0, RW) && executes(0, RO));
+    assert!(!executes(wxn, RW) && executes(wxn, RO));
+}
+
+#[test]
 fn the_access_flag_is_kept_where_the_guest_wants_it() {
     let clean = RW & !(1 << 10);
     let found = |updates, bits: u64| {

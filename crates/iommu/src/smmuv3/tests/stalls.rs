@@ -143,6 +143,16 @@ fn faults_of_the_second_stage_stall_too() {
 }
 
 #[test]
+fn a_stream_without_a_stage_1_stalls_too() {
+    let w = Arc::new(stalling());
+    w.attach([0x9, 0]);
+    w.unmap_guest_page(DATA);
+    let pager = pager(&w, |_| PageResponse::Invalid);
+    read(&mut w.port(), gpa(DATA)).unwrap_err();
+    assert_eq!(pager.seen.lock()[0].address.get(), gpa(DATA));
+}
+
+#[test]
 fn a_substream_is_named() {
     let w = Arc::new(stalling());
     let mut cd = linux_cd();

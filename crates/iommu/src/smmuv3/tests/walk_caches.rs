@@ -1,8 +1,13 @@
 //! Tables on the way to leaves are kept until they are invalidated, too.
 
+use swiommu_addr::{Iova, IovaRange, Pa, PaRange};
+
 use super::super::*;
-use super::world::{CDS, DATA, PAGE, RW, TABLE, TABLES, UPPER_TABLES, World, gpa, linux_cd, read};
-use crate::{DmaPort, Prot};
+use super::world::{
+    CDS, DATA, PAGE, RW, TABLE, TABLES, UPPER_TABLES, World, gpa, linux_cd, map_memory, paging,
+    read,
+};
+use crate::{DmaPort, Domain, Endpoint, PagingFlags, Pasid, Prot};
 
 const OLD: u8 = 1;
 const NEW: u8 = 2;
@@ -106,6 +111,29 @@ fn a_table_may_be_in_several_places() {
         Ok(OLD),
         "by the table that is known"
     );
+}
+
+/// A table of ours that is empty gives way to a larger leaf, and is known no more.
+#[test]
+fn a_table_that_is_replaced_is_forgotten() {
+    const LARGE: u64 = 2 << 20;
+    let w = World::new();
+    let own = paging(&w.unit, &w.endpoint, PagingFlags::empty()).unwrap();
+    for domain in [own, w.parent.clone()] {
+        let attached = Domain::Paging(domain.clone());
+        w.endpoint.attach(Pasid::NONE, &attached).unwrap();
+        let mut port = w.port();
+        let at = 1 << 30;
+        w.map(&*domain, at, DATA, Prot::RW);
+        assert_eq!(read(&mut port, at), Ok(0));
+        domain.unmap(IovaRange::from_len(Iova::new(at), PAGE).unwrap());
+        let error = read(&mut port, at).unwrap_err();
+        assert!(error.contains("F_TRANSLATION"), "{error}");
+        let nowhere = PaRange::from_len(Pa::new(LARGE), LARGE).unwrap();
+        map_memory(&*domain, at, &[nowhere], Prot::RW);
+        let error = read(&mut port, at).unwrap_err();
+        assert!(error.contains("no memory"), "{error}");
+    }
 }
 
 #[test]

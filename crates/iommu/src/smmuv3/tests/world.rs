@@ -308,7 +308,7 @@ impl World {
     }
 }
 
-fn map_memory(domain: &dyn PagingDomain, iova: u64, memory: &[PaRange], prot: Prot) {
+pub(super) fn map_memory(domain: &dyn PagingDomain, iova: u64, memory: &[PaRange], prot: Prot) {
     domain
         .map(&Mapping {
             iova: Iova::new(iova),

@@ -73,9 +73,7 @@ impl Requester {
         let parsed = self.descriptor(nested, substream, &structures)?;
         let context = parsed.as_ref().as_ref();
         let context = context.map_err(|rule| Wrong::new(EventId::BadCd, rule))?;
-        if let Some(invalidations) = invalidations {
-            self.recent.set(invalidations, context);
-        }
+        self.recent.set(invalidations, context);
         let request = (iova, wanted);
         self.find_in_context(nested, context, &structures.stage2, miss, request)
             .map_err(|wrong| wrong.in_context(context).in_entry(&nested.ste))

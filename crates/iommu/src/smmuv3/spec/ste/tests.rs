@@ -222,6 +222,16 @@ impl Ste {
 }
 
 #[test]
+fn a_second_stage_is_no_wider_than_addresses() {
+    let narrow = unit(|settings| settings.output = AddressSize::Bits44);
+    assert_eq!(nested(LINEAR).broken_rule(&narrow), None);
+    let mut wide = nested(LINEAR);
+    wide.0[2] = wide.0[2] & !S2T0SZ.mask() | S2T0SZ.is(16);
+    assert_eq!(wide.broken_rule(&unit(|_| {})), None);
+    assert_eq!(wide.broken_rule(&narrow), Some(SteRule::S2T0sz));
+}
+
+#[test]
 fn what_is_not_used_has_no_rules() {
     let terminate_only = unit(|settings| settings.features.remove(SmmuFeatures::STALL));
     let no_substreams = unit(|settings| settings.ssid_bits = 0);
