@@ -32,6 +32,7 @@ const GLOBAL: u64 = 1 << 32;
 const STAGE2: u64 = 1 << 33;
 
 impl Tag {
+    #[inline]
     fn word(self) -> u64 {
         match self {
             Self::Asid { vmid, asid } => u64::from(vmid) | u64::from(asid) << ASID_SHIFT,
@@ -52,6 +53,13 @@ pub(super) fn of_stage1(vmid: u16) -> Scope {
         value: vmid.into(),
         mask: VMID | STAGE2,
     })
+}
+
+impl From<Tag> for crate::Tag {
+    #[inline]
+    fn from(tag: Tag) -> Self {
+        Self::new(tag.word())
+    }
 }
 
 /// The leaf of stage 1 that an entry comes from. The entry itself is smaller where that of stage 2 is.
@@ -155,11 +163,10 @@ impl Caches {
         }
     }
 
-    /// What is cached under one of several tags.
+    /// What is cached under a tag.
     #[inline]
-    pub(super) fn lookup(&self, tags: &[Tag], iova: Iova) -> Option<Cached> {
-        tags.iter()
-            .find_map(|tag| self.tlb.lookup(tag.word(), iova))
+    pub(super) fn lookup(&self, tag: impl Into<crate::Tag>, iova: Iova) -> Option<Cached> {
+        self.tlb.lookup(tag, iova)
     }
 
     /// Forgets the translations that `scope` covers, and the tables on the way to them. The tables first: translations are found by
@@ -204,7 +211,7 @@ impl Caches {
 impl Miss<'_> {
     /// What is known of the ways to leaves of tables that have this tag.
     pub(super) fn ways(&self, tag: Tag) -> Ways<'_> {
-        self.ways.tagged(tag.word())
+        self.ways.tagged(tag)
     }
 
     /// Caches what was found for an address. `leaf` is that of stage 1.
@@ -218,7 +225,7 @@ impl Miss<'_> {
                 return;
             }
         }
-        self.walk.insert(tag.word(), iova, &found.translated, marks);
+        self.walk.insert(tag, iova, &found.translated, marks);
     }
 }
 

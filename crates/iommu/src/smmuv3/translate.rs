@@ -26,7 +26,19 @@ pub(super) struct Requester {
     substream: Option<u32>,
     stages: Stages,
     guest: Option<Guest>,
+    tagged: Tagged,
     recent: Recent,
+}
+
+/// Whose what is cached is.
+#[derive(Clone, Copy)]
+enum Tagged {
+    /// One of our tables'.
+    Own(crate::Tag),
+    /// A guest's, with the ASID of its descriptor.
+    Guest { vmid: u16 },
+    /// Nothing is cached.
+    Nothing,
 }
 
 /// Who hears of events that concern a guest, and what the stream is to it.
@@ -71,8 +83,19 @@ impl Requester {
         stages: Stages,
         guest: Option<Guest>,
     ) -> Self {
+        let tagged = match &stages {
+            Stages::Stage1 { domain, .. } => Tagged::Own(domain.tag().into()),
+            Stages::Stage2 { domain, .. } if substream.is_none() => {
+                Tagged::Own(domain.tag().into())
+            }
+            Stages::Nested(nested) => Tagged::Guest {
+                vmid: nested.second.vmid(),
+            },
+            _ => Tagged::Nothing,
+        };
         Self {
             shared: shared.clone(),
+            tagged,
             stream,
             substream,
             stages,
@@ -93,20 +116,17 @@ impl Requester {
     #[inline]
     fn cached(&self, iova: Iova, wanted: Access) -> Option<Translated> {
         let caches = &self.shared.caches;
-        let found = match &self.stages {
-            Stages::Stage1 { domain, .. } => caches.lookup(&[domain.tag()], iova),
-            Stages::Stage2 { domain, .. } if self.substream.is_none() => {
-                caches.lookup(&[domain.tag()], iova)
-            }
-            Stages::Nested(nested) => {
+        let found = match self.tagged {
+            Tagged::Own(tag) => caches.lookup(tag, iova)?,
+            Tagged::Guest { vmid } => {
                 let (asid, top_bytes) = self.recent.get(caches.descriptors.invalidations())?;
-                let vmid = nested.second.vmid();
-                let tags = [Tag::Asid { vmid, asid }, Tag::Global { vmid }];
-                caches.lookup(&tags, top_bytes.canonical(iova))
+                let address = top_bytes.canonical(iova);
+                let own = caches.lookup(Tag::Asid { vmid, asid }, address);
+                own.or_else(|| caches.lookup(Tag::Global { vmid }, address))?
             }
-            _ => None,
+            Tagged::Nothing => return None,
         };
-        let translated = found?.translated;
+        let translated = found.translated;
         translated.permits(wanted).then_some(translated)
     }
 
@@ -142,7 +162,8 @@ impl Requester {
         (iova, wanted): (Iova, Access),
         walk: impl FnOnce() -> Result<(Tag, Found, Option<Leaf>), Wrong>,
     ) -> Result<Translated, Wrong> {
-        let known = self.shared.caches.lookup(tags, iova);
+        let caches = &self.shared.caches;
+        let known = tags.iter().find_map(|tag| caches.lookup(*tag, iova));
         if let Some(hit) = known
             && hit.translated.permits(wanted)
         {
