@@ -112,22 +112,19 @@ impl Requester {
         }
     }
 
-    /// What is cached, where it permits what is wanted. The rest is for [`find`](Self::find).
+    /// The tag under which a translation is most likely cached, and the address.
     #[inline]
-    fn cached(&self, iova: Iova, wanted: Access) -> Option<Translated> {
-        let caches = &self.shared.caches;
-        let found = match self.tagged {
-            Tagged::Own(tag) => caches.lookup(tag, iova)?,
+    fn likely(&self, iova: Iova) -> Option<(crate::Tag, Iova)> {
+        match self.tagged {
+            Tagged::Own(tag) => Some((tag, iova)),
             Tagged::Guest { vmid } => {
-                let (asid, top_bytes) = self.recent.get(caches.descriptors.invalidations())?;
-                let address = top_bytes.canonical(iova);
-                let own = caches.lookup(Tag::Asid { vmid, asid }, address);
-                own.or_else(|| caches.lookup(Tag::Global { vmid }, address))?
+                let invalidations = self.shared.caches.descriptors.invalidations();
+                let (asid, top_bytes) = self.recent.get(invalidations)?;
+                let tag = Tag::Asid { vmid, asid };
+                Some((tag.into(), top_bytes.canonical(iova)))
             }
-            Tagged::Nothing => return None,
-        };
-        let translated = found.translated;
-        translated.permits(wanted).then_some(translated)
+            Tagged::Nothing => None,
+        }
     }
 
     /// Looks for what is not cached, and caches it by `miss`, which was begun before.
@@ -236,7 +233,7 @@ impl Requester {
         Fault::abort(wrong.reason)
     }
 
-    /// Looks for what is not cached. Apart, so that a hit costs little.
+    /// Looks further. Apart, so that a hit costs little.
     #[cold]
     #[inline(never)]
     fn miss(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
@@ -249,10 +246,13 @@ impl Requester {
 
 impl Translate for Requester {
     fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        match self.cached(iova, wanted) {
-            Some(translated) => Ok(translated),
-            None => self.miss(iova, wanted),
+        if let Some((tag, address)) = self.likely(iova)
+            && let Some(hit) = self.shared.caches.lookup(tag, address)
+            && hit.translated.permits(wanted)
+        {
+            return Ok(hit.translated);
         }
+        self.miss(iova, wanted)
     }
 
     fn trace(&self, iova: Iova) -> Trace {

@@ -27,6 +27,9 @@ impl TopBytes {
     #[inline]
     pub fn canonical(self, iova: Iova) -> Iova {
         const TOP: u64 = 0xff << 56;
+        if self.0 == [false; 2] {
+            return iova;
+        }
         let address = iova.get();
         Iova::new(match (is_upper(iova), self.0) {
             (true, [_, true]) => address | TOP,
