@@ -158,8 +158,8 @@ fn reached<F: HardwareWalk>(
     iova: Iova,
 ) -> (Walk, Vec<Reached<Gpa>>) {
     let mut tables = Vec::new();
-    let walked = walker.walk_from(from, iova, USER_RW, |table| tables.push(table));
-    (walked, tables)
+    let found = walker.walk_from(from, iova, USER_RW, |table| tables.push(table));
+    (found, tables)
 }
 
 type Walk = Result<Walked<Gpa>, WalkFault<Gpa, Nowhere>>;
@@ -195,8 +195,8 @@ pub(crate) fn a_walk_goes_on_from_a_table_that_was_reached<F: HardwareWalk>(form
         for (at, _) in &lost {
             memory.remove(*at);
         }
-        let (walked, rest) = reached(&walker, Some(*table), iova);
-        assert_eq!((walked, memory.reads()), (whole, below.to_vec()));
+        let (found, rest) = reached(&walker, Some(*table), iova);
+        assert_eq!((found, memory.reads()), (whole, below.to_vec()));
         assert_eq!(rest, tables[above + 1..]);
         let narrow = Reached {
             access: Access::empty(),
