@@ -121,15 +121,18 @@ impl SmmuEndpoint {
         self.stream
     }
 
-    /// The way of its requests to memory, with a PASID or without. A fault that stalls asks whoever takes its page requests.
+    /// The way of its requests to memory, with a PASID or without. Where the device can be stalled, a fault that stalls asks whoever
+    /// takes its page requests; Linux aborts the requests of others.
     pub fn dma_port(&self, pasid: Pasid) -> DmaPort {
         let name = format!("{} {pasid}", self.stream);
+        let port = DmaPort::new(&self.shared.memory, &self.attachments, pasid, name);
+        if !self.features.contains(DeviceFeatures::STALL) {
+            return port;
+        }
         let requests = self.page_requests.clone();
-        DmaPort::new(&self.shared.memory, &self.attachments, pasid, name).asking(Box::new(
-            move |iova, wanted| {
-                requests.ask(pasid, iova, as_recorded(wanted)) == PageResponse::Success
-            },
-        ))
+        port.asking(Box::new(move |iova, wanted| {
+            requests.ask(pasid, iova, as_recorded(wanted)) == PageResponse::Success
+        }))
     }
 
     /// Forgets what the device has cached itself.

@@ -38,9 +38,13 @@ impl<F: Fn(&PageRequest) -> PageResponse + Send + Sync> PageRequestHandler for P
 }
 
 fn stalling() -> World {
+    behind_stalling_unit(DeviceFeatures::STALL)
+}
+
+fn behind_stalling_unit(device: DeviceFeatures) -> World {
     let mut settings = SmmuSettings::default();
     settings.features |= SmmuFeatures::STALL;
-    let w = World::with(settings, DeviceFeatures::STALL);
+    let w = World::with(settings, device);
     let mut cd = linux_cd();
     cd[0] |= S;
     w.poke_all(gpa(CDS), &cd);
@@ -150,6 +154,17 @@ fn a_stream_without_a_stage_1_stalls_too() {
     let pager = pager(&w, |_| PageResponse::Invalid);
     read(&mut w.port(), gpa(DATA)).unwrap_err();
     assert_eq!(pager.seen.lock()[0].address.get(), gpa(DATA));
+}
+
+/// Linux has no page requests of such a device to hand on, and tells the unit to abort.
+#[test]
+fn a_device_that_cannot_be_stalled_asks_for_nothing() {
+    let w = Arc::new(behind_stalling_unit(DeviceFeatures::empty()));
+    w.attach(linux_ste());
+    let pager = pager(&w, |_| PageResponse::Success);
+    read(&mut w.port(), 5 * PAGE).unwrap_err();
+    assert!(pager.seen.lock().is_empty());
+    assert!(w.records.take().is_empty(), "the event was one of a stall");
 }
 
 #[test]
