@@ -1,6 +1,7 @@
 mod attaching;
 mod descriptors;
 mod faults;
+mod hostile;
 mod invalidating;
 mod nesting;
 mod own_caches;
