@@ -11,15 +11,14 @@ use swiommu_abi::invalidate::{
 };
 use swiommu_addr::{Address, Gpa, HvaRange, Iova, IovaRange, PaRange, PageSizes};
 use swiommu_mem::{Access as HostAccess, AddressSpace, Config, LocalSpace, PhysicalMemory};
-use zerocopy::IntoBytes;
 
 use super::spec::AddressWidth;
 use super::*;
 use crate::Retention;
 use crate::{
-    DirtyRead, DirtyTracking, DmaPort, Domain, DriverError, Endpoint, EntryAddress, Epochs,
-    GroupId, Mapping, NestedDomain, NestedRequest, PagingDomain, PagingFlags, PagingRequest, Pasid,
-    Prot, Requests, Stage, Unit, UserData,
+    DirtyRead, DirtyTracking, DmaPort, Domain, Endpoint, EntryAddress, Epochs, GroupId, Mapping,
+    NestedDomain, NestedRequest, OwnData, OwnRequests, PagingDomain, PagingFlags, PagingRequest,
+    Pasid, Prot, Stage, Unit,
 };
 
 const PAGE: u64 = 4096;
@@ -27,46 +26,13 @@ const PAGE: u64 = 4096;
 const USER_TABLE: u64 = 0x67;
 const USER_PAGE: u64 = 0x67;
 
-#[derive(Debug)]
-struct Data(IommuHwptVtdS1);
-
-impl UserData for Data {
-    fn data_type(&self) -> u32 {
-        IommuHwptDataType::VTD_S1.0
-    }
-
-    fn len(&self) -> usize {
-        size_of::<IommuHwptVtdS1>()
-    }
-
-    fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
-        let len = into.len();
-        into.copy_from_slice(&self.0.as_bytes()[offset..offset + len]);
-        Ok(())
-    }
+fn data(table: &IommuHwptVtdS1) -> OwnData<'_> {
+    OwnData::new(IommuHwptDataType::VTD_S1.0, table)
 }
 
-#[derive(Debug)]
-struct One(IommuHwptVtdS1Invalidate);
-
-impl Requests for One {
-    fn data_type(&self) -> u32 {
-        IommuHwptInvalidateDataType::VTD_S1.0
-    }
-
-    fn entry_len(&self) -> usize {
-        size_of::<IommuHwptVtdS1Invalidate>()
-    }
-
-    fn count(&self) -> u32 {
-        1
-    }
-
-    fn read(&self, _index: u32, offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
-        let len = into.len();
-        into.copy_from_slice(&self.0.as_bytes()[offset..offset + len]);
-        Ok(())
-    }
+fn one(request: &IommuHwptVtdS1Invalidate) -> OwnRequests<'_> {
+    let data_type = IommuHwptInvalidateDataType::VTD_S1.0;
+    OwnRequests::new(data_type, std::slice::from_ref(request))
 }
 
 /// A guest of 64 pages, which lie in the buffer one behind the other from guest page 16 on, and a device.
@@ -161,15 +127,15 @@ impl World {
     }
 
     fn nested_at(&self, root: u64, flags: u64) -> Arc<dyn NestedDomain> {
-        let data = Data(IommuHwptVtdS1 {
+        let table = IommuHwptVtdS1 {
             flags,
             pgtbl_addr: root,
             addr_width: 48,
             __reserved: 0,
-        });
+        };
         let request = NestedRequest {
             flags: PagingFlags::empty(),
-            data: &data,
+            data: &data(&table),
         };
         self.unit
             .alloc_nested(&*self.endpoint, &self.parent, &request)
@@ -208,7 +174,7 @@ fn invalidate_with(
     npages: u64,
     flags: IommuHwptVtdS1InvalidateFlags,
 ) -> (u32, Result<(), Errno>) {
-    let done = nested.invalidate(&One(IommuHwptVtdS1Invalidate {
+    let done = nested.invalidate(&one(&IommuHwptVtdS1Invalidate {
         addr,
         npages,
         flags: flags.bits(),
@@ -421,13 +387,13 @@ fn supervisor_requests_are_a_matter_of_the_entry() {
 fn what_a_guest_asks_for_is_checked_when_it_is_attached() {
     let w = World::new(Retention::LegalMaximum);
     let odd = |addr_width| {
-        let data = Data(IommuHwptVtdS1 {
+        let table = IommuHwptVtdS1 {
             addr_width,
             ..Default::default()
-        });
+        };
         let request = NestedRequest {
             flags: PagingFlags::empty(),
-            data: &data,
+            data: &data(&table),
         };
         let nested = w
             .unit
@@ -440,10 +406,10 @@ fn what_a_guest_asks_for_is_checked_when_it_is_attached() {
     }
     assert!(odd(48).is_ok());
     let plain = paging(&w.unit, &w.endpoint, PagingFlags::empty());
-    let data = Data(IommuHwptVtdS1::default());
+    let table = IommuHwptVtdS1::default();
     let request = NestedRequest {
         flags: PagingFlags::empty(),
-        data: &data,
+        data: &data(&table),
     };
     let on_plain = w.unit.alloc_nested(&*w.endpoint, &plain, &request);
     assert_eq!(on_plain.unwrap_err().errno, Errno::EINVAL);
@@ -458,7 +424,7 @@ fn invalidations_are_checked() {
         invalidate(&nested, 0x1000, u64::MAX),
         (0, Err(Errno::EINVAL))
     );
-    let flagged = nested.invalidate(&One(IommuHwptVtdS1Invalidate {
+    let flagged = nested.invalidate(&one(&IommuHwptVtdS1Invalidate {
         flags: 2,
         ..Default::default()
     }));
