@@ -93,6 +93,15 @@ fn a_walk_begins_at_a_table_that_is_known() {
 }
 
 #[test]
+fn the_way_to_a_fault_is_known() {
+    let mut change = Change::new(Retention::LegalMaximum);
+    let absent = Iova::new(100 * PAGE);
+    assert!(change.port.read(absent, &mut [0]).is_err());
+    change.set_table(OTHER, USER_TABLE);
+    assert_eq!(change.read(5), *b"old");
+}
+
+#[test]
 fn an_invalidation_of_everything_has_no_hint() {
     for flags in [LEAF, ALL_LEVELS] {
         let mut change = Change::new(Retention::LegalMaximum);
