@@ -302,11 +302,7 @@ impl Entered<'_> {
 }
 
 /// Translates for several kinds of access at once: each must be allowed.
-#[expect(
-    clippy::inline_always,
-    reason = "otherwise there is a call on the way of every hit"
-)]
-#[inline(always)]
+#[inline]
 fn translate_all(
     translate: &dyn Translate,
     iova: Iova,

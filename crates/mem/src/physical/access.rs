@@ -54,6 +54,10 @@ impl PhysicalMemory {
     /// [`AccessError`]; some bytes may have been copied.
     #[inline]
     pub fn read(&self, from: Pa, into: &mut [u8]) -> Result<(), AccessError> {
+        if let Some(slice) = self.mapped(from, into.len()) {
+            slice.read(0, into);
+            return Ok(());
+        }
         self.copy(from, &mut Buffer::Into(into))
     }
 
@@ -63,6 +67,10 @@ impl PhysicalMemory {
     /// [`AccessError`]; some bytes may have been copied.
     #[inline]
     pub fn write(&self, to: Pa, from: &[u8]) -> Result<(), AccessError> {
+        if let Some(slice) = self.mapped(to, from.len()) {
+            slice.write(0, from);
+            return Ok(());
+        }
         self.copy(to, &mut Buffer::From(from))
     }
 
@@ -72,12 +80,18 @@ impl PhysicalMemory {
     /// [`AccessError`].
     #[inline]
     pub fn load<T: AtomicInteger>(&self, at: Pa) -> Result<T, AccessError> {
-        let slice = PaRange::from_len(at, size_of::<T>() as u64)
-            .and_then(|memory| self.region.slice(memory));
+        let slice = self.mapped(at, size_of::<T>());
         match slice.and_then(VolatileSlice::load) {
             Some(value) => Ok(value),
             None => self.load_bytes(at),
         }
+    }
+
+    /// The memory from `start` on, where all of it is mapped.
+    #[inline]
+    fn mapped(&self, start: Pa, len: usize) -> Option<VolatileSlice<'_>> {
+        let memory = PaRange::from_len(start, len as u64)?;
+        self.region.slice(memory)
     }
 
     #[cold]
@@ -99,8 +113,7 @@ impl PhysicalMemory {
         at: Pa,
         change: impl Fn(T) -> Option<T>,
     ) -> Result<T, AccessError> {
-        let slice = PaRange::from_len(at, size_of::<T>() as u64)
-            .and_then(|memory| self.region.slice(memory));
+        let slice = self.mapped(at, size_of::<T>());
         let _alone = slice.is_none().then(|| self.updates.lock());
         let mut value = self.load(at)?;
         loop {
