@@ -1,9 +1,11 @@
 //! A device behind a unit.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use swiommu_addr::{Address, Iova, IovaRange, PageSize};
 use swiommu_mem::PhysicalMemory;
 
@@ -14,7 +16,7 @@ use super::{VtdFirstStage, VtdNested, VtdSecondStage, VtdUnit};
 use crate::page_request::Outstanding;
 use crate::{
     Attachments, DmaPort, Domain, DriverError, Endpoint, EndpointFeatures, GroupId,
-    PageRequestHandler, PageResponse, Pasid, ReservedKind, ReservedRegion, Unit,
+    PageRequestHandler, PageResponse, Pasid, ReservedKind, ReservedRegion, Scope, Unit,
 };
 
 /// A requester ID: bus, device, function.
@@ -45,6 +47,8 @@ pub struct VtdEndpoint {
     source: SourceId,
     group: GroupId,
     attachments: Arc<Attachments>,
+    /// What is to be invalidated when the entry of a PASID goes.
+    entries: Mutex<BTreeMap<Pasid, Scope>>,
     page_requests: Arc<Outstanding>,
 }
 
@@ -57,6 +61,7 @@ impl VtdEndpoint {
             source,
             group,
             attachments: Arc::new(Attachments::new(&shared.epochs)),
+            entries: Mutex::default(),
             page_requests: Outstanding::new(PAGE_REQUEST_GROUPS),
             shared,
         })
@@ -97,6 +102,13 @@ impl VtdEndpoint {
                 let any: Arc<dyn Any + Send + Sync> = nested.clone();
                 self.nested_entry(any.downcast::<VtdNested>().map_err(|_| foreign())?)
             }
+        }
+    }
+
+    /// Invalidates what an entry led to, once nobody is on the way through it.
+    fn invalidate(&self, torn_down: Option<Scope>) {
+        if let Some(scope) = torn_down {
+            self.shared.caches.invalidate(&scope);
         }
     }
 
@@ -198,7 +210,9 @@ impl Endpoint for VtdEndpoint {
     fn attach(&self, pasid: Pasid, domain: &Domain) -> Result<(), DriverError> {
         let (entry, stages) = self.entry_of(domain)?;
         let requester = Requester::new(self.source, pasid, entry, stages);
+        let torn_down = self.entries.lock().insert(pasid, requester.torn_down());
         self.attachments.set(pasid, Some(Arc::new(requester)));
+        self.invalidate(torn_down);
         Ok(())
     }
 
@@ -215,6 +229,8 @@ impl Endpoint for VtdEndpoint {
     }
 
     fn detach(&self, pasid: Pasid) {
+        let torn_down = self.entries.lock().remove(&pasid);
         self.attachments.set(pasid, None);
+        self.invalidate(torn_down);
     }
 }

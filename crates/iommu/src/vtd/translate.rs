@@ -7,7 +7,7 @@ use swiommu_addr::{Address, Gpa, Iova, Pa};
 use swiommu_pgtable::fmt::X86_64;
 use swiommu_pgtable::{Access, Destination, EntryAction, Refusal, Root, WalkFault, Walker};
 
-use super::domain::tag;
+use super::domain::{of_domain, tag};
 use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
 use super::unit::Shared;
 use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
@@ -15,7 +15,9 @@ use crate::two_stage::{
     EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostFault, LocatedTables,
     in_the_guests_words, size_of_both, trace_guest, trace_host,
 };
-use crate::{Fault, Marks, Pasid, Stage, Tag, Trace, Translate, Translated, Walk, Ways};
+use crate::{
+    Fault, Marks, Pasid, Scope, Stage, Tag, TagMatch, Trace, Translate, Translated, Walk, Ways,
+};
 
 /// Requests of a source, or of one of its PASIDs, by its PASID-table entry.
 pub(super) struct Requester {
@@ -56,6 +58,14 @@ impl Requester {
             tag: tag(entry.domain(), tagged),
             shared: shared.clone(),
             stages,
+        }
+    }
+
+    /// What Linux invalidates when it takes the entry away: for a first stage of its own what is cached for the PASID, else the domain.
+    pub(super) fn torn_down(&self) -> Scope {
+        match self.stages {
+            Stages::First(_) => Scope::tags(TagMatch::exact(self.tag.number())),
+            Stages::Second(_) | Stages::Nested(_) => of_domain(self.entry.domain()),
         }
     }
 

@@ -114,6 +114,22 @@ fn an_invalidation_of_everything_has_no_hint() {
 }
 
 #[test]
+fn nothing_is_known_to_who_is_attached_again() {
+    for stays_elsewhere in [false, true] {
+        let mut change = Change::new(Retention::LegalMaximum);
+        let domain = Domain::Nested(change.nested.clone());
+        if stays_elsewhere {
+            change.w.endpoint.attach(Pasid(1), &domain).unwrap();
+        }
+        assert_eq!(change.read(5), *b"old");
+        change.w.endpoint.detach(Pasid::NONE);
+        change.set_table(OTHER, USER_TABLE);
+        change.w.endpoint.attach(Pasid::NONE, &domain).unwrap();
+        assert_eq!((change.read(5), change.read(6)), (*b"new", *b"new"));
+    }
+}
+
+#[test]
 fn without_caches_a_walk_begins_at_the_root() {
     let mut change = Change::new(Retention::Off);
     assert_eq!(change.read(5), *b"old");
