@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use swiommu_addr::{Iova, PageSize};
 use swiommu_pgtable::Access;
+use swiommu_sabotage::Fault as Sabotage;
 
 use super::descriptors::Descriptors;
 use super::spec::{Cover, Granule};
@@ -189,7 +190,7 @@ impl Caches {
                 && cover.level.is_none_or(|level| level == leaf.level)
         };
         for scope in owners {
-            if !cover.leaf {
+            if !cover.leaf || Sabotage::ForgetTables.is_on() {
                 self.structures.invalidate(&scope.within(cover.range));
             }
             let mut direct = scope.within(cover.range);

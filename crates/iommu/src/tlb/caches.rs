@@ -1,7 +1,5 @@
 //! The caches of a unit, of which one is filled from the other.
 
-use swiommu_sabotage::Fault;
-
 use super::{Retention, Scope, Structures, Tlb};
 
 /// The IOTLB of a unit and its paging-structure caches, kept in step.
@@ -25,9 +23,7 @@ impl Caches {
     /// Forgets the translations that `scope` covers, and the tables on the way to them.
     pub fn invalidate(&self, scope: &Scope) {
         // The tables first: who finds one before then began before the translations are forgotten, and its own is dropped.
-        if !Fault::KeepTables.is_on() {
-            self.structures.invalidate(scope);
-        }
+        self.structures.invalidate(scope);
         self.tlb.invalidate(scope);
     }
 

@@ -7,6 +7,7 @@ use swiommu_pgtable::{
     Access, Destination, EntryMemory, HardwareWalk, PhysicalEntries, Reached, TableMemory,
     WalkFault, Walked, Walker,
 };
+use swiommu_sabotage::Fault;
 
 use super::{Marks, Retention, Scope, Tag, Tlb, Walk};
 use crate::Translated;
@@ -62,6 +63,9 @@ impl Structures {
 
     /// Forgets the tables on the way to what `scope` covers, and no others. Returns how many those were. As [`Tlb::invalidate`].
     pub fn invalidate(&self, scope: &Scope) -> usize {
+        if Fault::KeepTables.is_on() {
+            return 0;
+        }
         self.tables.invalidate(scope)
     }
 
