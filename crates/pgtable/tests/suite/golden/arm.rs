@@ -212,6 +212,9 @@ fn contiguous_sizes() {
     fn sizes<F: Format>(format: F) -> u64 {
         format.leaf_sizes().bitmap()
     }
+    // No block is as large as all that the root resolves.
+    assert_eq!(sizes(s1::<12>(30, 32)), 4 * K + 2 * M);
+    assert_eq!(sizes(s1::<12>(31, 32)), 4 * K + 2 * M + G);
     let runs_and_blocks = [4 * K, 64 * K, 2 * M, 32 * M, G, 16 * G];
     let format = s1::<12>(48, 48).with_contiguous();
     assert_eq!(sizes(format), runs_and_blocks.iter().sum());
