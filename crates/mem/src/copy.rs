@@ -46,6 +46,9 @@ pub(crate) unsafe fn copy_in(to: *mut u8, from: &[u8]) {
 )]
 #[inline]
 unsafe fn words_out(from: *const u8, into: &mut [u8]) -> *const u8 {
+    if into.is_empty() {
+        return from;
+    }
     let (head, rest) = into.split_at_mut(from.align_offset(8).min(into.len()));
     let (words, tail) = rest.as_chunks_mut();
     // SAFETY: head, words and tail together are as long as what the caller says is readable; the words are aligned by the
@@ -71,6 +74,9 @@ unsafe fn words_out(from: *const u8, into: &mut [u8]) -> *const u8 {
 )]
 #[inline]
 unsafe fn words_in(to: *mut u8, from: &[u8]) -> *mut u8 {
+    if from.is_empty() {
+        return to;
+    }
     let (head, rest) = from.split_at(to.align_offset(8).min(from.len()));
     let (words, tail) = rest.as_chunks();
     // SAFETY: as in `words_out`, for writing.
