@@ -11,6 +11,7 @@ pub mod spec;
 mod domain;
 mod endpoint;
 mod nested;
+mod refused;
 mod settings;
 mod translate;
 mod unit;

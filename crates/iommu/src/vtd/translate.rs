@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use swiommu_addr::{Address, Gpa, Iova, Pa};
 use swiommu_pgtable::fmt::X86_64;
-use swiommu_pgtable::{Access, Destination, EntryAction, Refusal, Root, WalkFault, Walker};
+use swiommu_pgtable::{Access, Destination, Root, WalkFault, Walker};
 
 use super::domain::{of_domain, tag};
+use super::refused::Refused;
 use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
 use super::unit::Shared;
 use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
 use crate::two_stage::{
-    EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostFault, LocatedTables,
-    in_the_guests_words, size_of_both, trace_guest, trace_host,
+    EntryPlace, GuestFault, GuestMemory, LocatedTables, in_the_guests_words, size_of_both,
+    trace_guest, trace_host,
 };
 use crate::{
     Fault, Marks, Pasid, Scope, Stage, Tag, TagMatch, Trace, Translate, Translated, Walk, Ways,
@@ -82,28 +83,19 @@ impl Requester {
     }
 
     /// Walks the tables.
-    fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, (FaultReason, String)> {
-        let why = |reason: FaultReason| (reason, reason.to_string());
-        self.gate(wanted).map_err(why)?;
+    fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, Refused> {
+        self.gate(wanted)?;
         match &self.stages {
             Stages::First(first) => {
                 let walker = first.table.domain.table().walker();
-                let found = self.ways().walk(&walker, iova, wanted).map_err(|fault| {
-                    (
-                        first_stage_reason(&fault, |_| FaultReason::FirstStageAccess),
-                        fault.to_string(),
-                    )
-                })?;
+                let found = self.ways().walk(&walker, iova, wanted);
+                let found = found.map_err(|fault| Refused::first_stage(&fault))?;
                 Ok(single(&found, wanted))
             }
             Stages::Second(second) => {
-                let walker = second
-                    .walker()
-                    .ok_or_else(|| why(FaultReason::PasidEntryInvalid))?;
-                let found = self
-                    .ways()
-                    .walk(&walker, iova, wanted)
-                    .map_err(|fault| (second_stage_reason(&fault), fault.to_string()))?;
+                let walker = second.walker().ok_or(FaultReason::PasidEntryInvalid)?;
+                let found = self.ways().walk(&walker, iova, wanted);
+                let found = found.map_err(|fault| Refused::second_stage(&fault))?;
                 Ok(single(&found, wanted))
             }
             Stages::Nested(nested) => self.walk_nested(nested, iova, wanted),
@@ -158,18 +150,15 @@ impl Requester {
         nested: &VtdNested,
         iova: Iova,
         wanted: Access,
-    ) -> Result<Translated, (FaultReason, String)> {
-        let invalid = || {
-            let reason = FaultReason::PasidEntryInvalid;
-            (reason, reason.to_string())
-        };
-        let second = nested.second.walker().ok_or_else(invalid)?;
+    ) -> Result<Translated, Refused> {
+        let invalid = FaultReason::PasidEntryInvalid;
+        let second = nested.second.walker().ok_or(invalid)?;
         let structures = &self.shared.caches.structures;
         let to_second = structures.begin_walk(nested.second.tag());
         let guest = GuestMemory::new(&second, to_second, &self.shared.memory);
-        let (format, Root { table, levels }) = self.guest.ok_or_else(invalid)?;
+        let (format, Root { table, levels }) = self.guest.ok_or(invalid)?;
         let table = EntryPlace::guest(table);
-        let walker = Walker::new(format, guest, Root { table, levels }).ok_or_else(invalid)?;
+        let walker = Walker::new(format, guest, Root { table, levels }).ok_or(invalid)?;
         let inner = match self.ways().walk(&walker, iova, wanted) {
             // To be marked, an entry is walked to.
             Err(WalkFault::Entry {
@@ -178,18 +167,12 @@ impl Requester {
             }) => walker.walk(iova, wanted).map(Destination::from),
             found => found,
         };
-        let inner = inner.map_err(|fault| {
-            let fault = in_the_guests_words(fault, &walker, iova);
-            let reason = first_stage_reason(&fault, |at_root| guest_entry_reason(&fault, at_root));
-            (reason, fault.to_string())
-        })?;
+        let inner =
+            inner.map_err(|fault| Refused::guest(&in_the_guests_words(fault, &walker, iova)))?;
         let gpa = inner.resolve(iova).gpa();
-        let outer = guest.translate(gpa, wanted).map_err(|fault| {
-            (
-                second_stage_reason(&fault),
-                format!("{iova} is {gpa} to the guest: {fault}"),
-            )
-        })?;
+        let outer = guest
+            .translate(gpa, wanted)
+            .map_err(|fault| Refused::behind_guest(&fault, iova, gpa))?;
         Ok(combined(&inner, gpa, &outer, wanted))
     }
 }
@@ -263,64 +246,6 @@ fn first_stage_format(first: FirstStage) -> X86_64 {
     format
 }
 
-/// The reason of a first stage's walk; `entry` gives that of an entry that could not be accessed, told whether it is the root's.
-fn first_stage_reason<A: Address, E>(
-    fault: &WalkFault<A, E>,
-    entry: impl FnOnce(bool) -> FaultReason,
-) -> FaultReason {
-    match fault {
-        WalkFault::Input { .. } => FaultReason::NotCanonical,
-        WalkFault::Entry { level, .. } => entry(*level >= ROOT_LEVEL),
-        WalkFault::Refused { reason, .. } => match reason {
-            Refusal::Malformed(_) => FaultReason::FirstStageReserved,
-            Refusal::Permission { wanted, permitted } => permission_reason(*wanted, *permitted),
-            _ => FaultReason::FirstStageNotPresent,
-        },
-    }
-}
-
-/// The lowest level that a root can be at.
-const ROOT_LEVEL: u8 = 3;
-
-fn permission_reason(wanted: Access, permitted: Access) -> FaultReason {
-    let user = wanted.intersects(Access::USER);
-    if user && !permitted.contains(Access::USER_READ) {
-        FaultReason::UserSupervisor
-    } else if wanted.intersects(Access::EXECUTE) {
-        FaultReason::Execute
-    } else if wanted.writes() {
-        FaultReason::Write
-    } else {
-        FaultReason::Read
-    }
-}
-
-/// The reason when an entry in the guest's memory could not be accessed.
-fn guest_entry_reason(fault: &GuestWalkFault, at_root: bool) -> FaultReason {
-    let WalkFault::Entry { action, fault, .. } = fault else {
-        return FaultReason::FirstStageAccess;
-    };
-    match fault {
-        GuestFault::Stage2(WalkFault::Input { .. }) => FaultReason::FirstStageBeyondSecond,
-        GuestFault::Stage2(_) if *action == EntryAction::Update => FaultReason::TableNotWritable,
-        GuestFault::Stage2(_) if at_root => FaultReason::RootNotInSecondStage,
-        GuestFault::Stage2(_) => FaultReason::TableNotInSecondStage,
-        GuestFault::Memory(_) if at_root => FaultReason::FirstStageRootAccess,
-        GuestFault::Memory(_) | GuestFault::Located => FaultReason::FirstStageAccess,
-    }
-}
-
-fn second_stage_reason(fault: &HostFault) -> FaultReason {
-    match fault {
-        WalkFault::Input { .. } => FaultReason::BeyondSecondStage,
-        WalkFault::Entry { .. } => FaultReason::SecondStageAccess,
-        WalkFault::Refused { reason, .. } => match reason {
-            Refusal::Malformed(_) => FaultReason::SecondStageReserved,
-            _ => FaultReason::SecondStagePermission,
-        },
-    }
-}
-
 impl Requester {
     /// Walks, and caches what it finds. Apart, so that a hit costs little.
     #[cold]
@@ -350,12 +275,12 @@ impl Requester {
                 walk.insert(self.tag, iova, &found, Marks::NONE);
                 Ok(found)
             }
-            Err((reason, text)) => {
-                let (source, pasid) = (self.source, self.pasid);
-                tracing::debug!(%source, %pasid, %iova, code = reason.code(), "DMA fault: {text}");
+            Err(refused) => {
+                let (source, pasid, code) = (self.source, self.pasid, refused.reason.code());
+                tracing::debug!(%source, %pasid, %iova, code, "DMA fault: {refused}");
                 Err(Fault {
-                    reason: format!("{reason}: {text}"),
-                    can_be_requested: reason.can_be_requested(),
+                    reason: refused.to_string(),
+                    can_be_requested: refused.reason.can_be_requested(),
                 })
             }
         }
