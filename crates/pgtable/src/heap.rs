@@ -169,6 +169,8 @@ mod tests {
             );
         }
         assert!(tables.entries(first, usize::MAX).is_none());
+        let end = Pa::new(0x10_0000 + FIRST_CHUNK.bytes() - 8);
+        assert!(tables.entries(end, 1).is_some() && tables.entries(end, 2).is_none());
         // Beyond the first chunk, and in the second.
         let table = (0..FIRST_CHUNK.bytes() >> 12)
             .map(|_| tables.alloc(PageSize::SIZE_4K).unwrap())
