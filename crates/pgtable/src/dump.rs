@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::slots::read;
 use crate::tree::{Child, Node};
-use crate::{Format, LeafSlots, PageTable, TableMemory};
+use crate::{Format, PageTable, TableMemory};
 
 /// A page table as text: see [`PageTable::dump`].
 #[derive(Debug)]
@@ -64,9 +64,10 @@ impl<F: Format, M: TableMemory> Dump<'_, F, M> {
                     index += 1;
                     continue;
                 }
-                Child::Leaf(leaf) if F::SLOTS == LeafSlots::Identical => {
+                // Slots with an address each differ.
+                Child::Leaf(leaf) => {
                     let slots = 1 << (leaf.size.log2() - item.log2());
-                    let same = node.slots.0[index..].iter().take(slots);
+                    let same = node.slots.0[index..].iter().take(slots - index % slots);
                     same.take_while(|slot| read(slot) == entry).count()
                 }
                 _ => 1,

@@ -171,13 +171,19 @@ mod tests {
         assert!(tables.entries(first, usize::MAX).is_none());
         let end = Pa::new(0x10_0000 + FIRST_CHUNK.bytes() - 8);
         assert!(tables.entries(end, 1).is_some() && tables.entries(end, 2).is_none());
-        // Beyond the first chunk, and in the second.
+        // Beyond the first chunk, in the second, and to its end.
         let table = (0..FIRST_CHUNK.bytes() >> 12)
             .map(|_| tables.alloc(PageSize::SIZE_4K).unwrap())
             .last()
             .unwrap();
         assert_eq!(table, Pa::new(0x10_0000 + FIRST_CHUNK.bytes()));
         assert!(tables.entries(table, 512).is_some());
+        for _ in 1..2 * FIRST_CHUNK.bytes() >> 12 {
+            let table = tables.alloc(PageSize::SIZE_4K).unwrap();
+            assert!(tables.entries(table, 512).is_some());
+        }
+        assert_eq!(tables.in_use(), 3 * FIRST_CHUNK.bytes());
+        assert!(tables.alloc(FIRST_CHUNK).is_ok());
         assert_eq!(tables.alloc(PageSize::from_log2(19)), Err(OutOfMemory));
     }
 }

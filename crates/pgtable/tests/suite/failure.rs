@@ -103,3 +103,10 @@ fn memory_without_entries_is_no_memory() {
     table.memory().is_hollow.store(false, Ordering::Relaxed);
     assert!(request().unwrap().replaced().is_none());
 }
+
+#[test]
+fn borrowed_memory_has_its_tables_back() {
+    let memory = HeapTables::new();
+    drop(PageTable::new(X86_64::four_level(), &memory).unwrap());
+    assert_eq!(memory.in_use(), 0);
+}
