@@ -178,7 +178,7 @@ mod tests {
             .unwrap();
         assert_eq!(table, Pa::new(0x10_0000 + FIRST_CHUNK.bytes()));
         assert!(tables.entries(table, 512).is_some());
-        for _ in 1..2 * FIRST_CHUNK.bytes() >> 12 {
+        for _ in 1..(2 * FIRST_CHUNK.bytes()) >> 12 {
             let table = tables.alloc(PageSize::SIZE_4K).unwrap();
             assert!(tables.entries(table, 512).is_some());
         }
