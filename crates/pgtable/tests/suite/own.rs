@@ -111,6 +111,13 @@ fn the_defaults_are_those_of_the_plainest_format() {
         [15, 30, 64]
     );
     assert_eq!(Own.limit(Own.table(1)), Prot::RW);
+    assert_eq!(Own.page(leaf).map(Entry::Leaf), Some(Own.decode(leaf, 0)));
+    assert_eq!(Own.page(Own.table(1)), None);
+    let table = pointer(1, 0x7000);
+    assert_eq!(
+        [3, 2, 1].map(|level| Own.open_table(table, level)),
+        [None, Some(Pa::new(0x7000)), None]
+    );
     assert_eq!((Own.dirtied(leaf), Own.cleaned(leaf)), (leaf, leaf));
     assert!(!Own.is_dirty(leaf));
     assert_eq!(Own.table_access(Own.table(1)), Access::all());

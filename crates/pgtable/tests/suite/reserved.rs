@@ -89,6 +89,66 @@ fn agrees<F: HardwareWalk>(format: F, level: u8, entry: u64) {
     if let Entry::Leaf(leaf) = decoded {
         assert_eq!(format.is_dirty(entry), leaf.dirty, "{shown}");
     }
+    // The short cuts may say nothing; what they say is so.
+    if let Some(page) = format.page(entry) {
+        assert_eq!(format.decode(entry, 0), Entry::Leaf(page), "{shown}");
+        assert_eq!(page.size, F::GRANULE, "{shown}");
+    }
+    if let Some(table) = format.open_table(entry, level) {
+        assert_eq!(
+            (Some(table), Prot::RW),
+            (next, format.limit(entry)),
+            "{shown}"
+        );
+    }
+}
+
+/// The short cuts are there for what this crate writes.
+#[test]
+fn short_cuts_are_taken_by_what_is_written() {
+    fn takes<F: HardwareWalk>(format: F) {
+        let pa = Pa::new(0xa_bcde_0000);
+        for prot in [Prot::READ, Prot::RW, Prot::RW | Prot::NOEXEC] {
+            let attributes = format.attributes(prot | Prot::CACHE).unwrap();
+            let leaf = format.leaf(F::GRANULE, 0, attributes) | format.address(pa);
+            let page = format.page(leaf).unwrap();
+            assert_eq!((page.pa, page.size), (pa, F::GRANULE));
+            assert_eq!(Entry::Leaf(page), format.decode(leaf, 0));
+        }
+        for level in 1..*format.levels().end() {
+            let table = format.table(level) | format.address(pa);
+            assert_eq!(format.open_table(table, level), Some(pa));
+            assert_eq!(format.next_table(table, level), Some(pa));
+        }
+        let bottom = format.table(1) | format.address(pa);
+        assert_eq!(format.open_table(bottom, 0), None);
+        assert_eq!(format.next_table(bottom, 0), None);
+    }
+    takes(Amdv1::new().with_force_coherence());
+    takes(MockAmdv1::mock());
+    takes(X86_64::five_level().with_output_bits(46));
+    takes(
+        X86_64::four_level()
+            .with_execute_disable()
+            .with_flush_marks(),
+    );
+    takes(VtdSs::five_level().with_output_bits(46));
+    takes(VtdSs::four_level().with_force_coherence());
+    takes(ArmS1::<12>::new(Bits48, 48, 44).unwrap());
+    takes(ArmS1::<14>::new(Bits52, 52, 52).unwrap());
+    takes(
+        ArmS1::<16>::new(Bits52, 52, 48)
+            .unwrap()
+            .with_dirty_tracking(),
+    );
+    takes(ArmS2::<12>::new(Bits48, 48, 44).unwrap());
+    takes(
+        ArmS2::<16>::new(Bits52, 52, 52)
+            .unwrap()
+            .with_dirty_tracking(),
+    );
+    takes(Riscv::sv39().with_napot());
+    takes(Riscv::sv57x4().with_memory_types());
 }
 
 /// Where an entry leads, whatever it permits.
