@@ -147,6 +147,13 @@ fn short_cuts_are_taken_by_what_is_written() {
             .unwrap()
             .with_dirty_tracking(),
     );
+    // Limits that are ignored are none.
+    let ignores = ArmS1::<12>::new(Bits48, 48, 44)
+        .unwrap()
+        .with_hierarchy_ignored();
+    takes(ignores);
+    let limited = 0x1f << 59 | 0xa_bcde_f003;
+    assert_eq!(ignores.open_table(limited, 1), Some(Pa::new(0xa_bcde_f000)));
     takes(Riscv::sv39().with_napot());
     takes(Riscv::sv57x4().with_memory_types());
 }
