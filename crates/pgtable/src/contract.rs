@@ -34,8 +34,7 @@ pub trait Format: Copy + Debug + Send + Sync + 'static {
     /// The width in bits of the addresses that a table of this many levels resolves. The root's share is what the levels
     /// below leave over, so it may have fewer entries than other tables, or more (concatenated and extended roots).
     fn input_bits(&self, levels: u8) -> u8 {
-        let sum = Self::GRANULE.log2() + Self::INDEX_BITS * levels;
-        if sum < 64 { sum } else { 64 }
+        (Self::GRANULE.log2() + Self::INDEX_BITS * levels).min(64)
     }
 
     /// What the bits of an IOVA above the input width must be.

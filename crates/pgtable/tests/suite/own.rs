@@ -13,6 +13,8 @@ use crate::foreign::Foreign;
 const PRESENT: u64 = 1 << 63;
 const WRITE: u64 = 1 << 62;
 const LEAF: u64 = 1 << 61;
+/// A leaf of the lowest level that is one of four slots. It is understood, and not offered.
+const LONG: u64 = 1 << 60;
 const LEVEL_SHIFT: u8 = 56;
 const LEVEL: u64 = 7 << LEVEL_SHIFT;
 const ADDRESS: u64 = (1 << 52) - 1;
@@ -66,7 +68,11 @@ impl Format for Own {
     }
 
     fn decode(&self, entry: u64, level: u8) -> Entry {
-        let (pa, size) = (Pa::new(entry & ADDRESS), Self::item_size(level));
+        let pa = Pa::new(entry & ADDRESS);
+        let size = match (level, entry & LONG) {
+            (0, LONG) => PageSize::from_log2(14),
+            _ => Self::item_size(level),
+        };
         match entry & (PRESENT | LEAF) {
             PRESENT => Entry::Table {
                 table: pa,
@@ -113,13 +119,22 @@ fn the_defaults_are_those_of_the_plainest_format() {
     assert_eq!(Own.limit(Own.table(1)), Prot::RW);
     assert_eq!(Own.page(leaf).map(Entry::Leaf), Some(Own.decode(leaf, 0)));
     assert_eq!(Own.page(Own.table(1)), None);
+    assert_eq!(Own.page(leaf | LONG), None);
+    assert_eq!(
+        Own.with_attributes(leaf | 0x7000, 0),
+        PRESENT | LEAF | 0x7000
+    );
+    assert_eq!(
+        Own.with_attributes(PRESENT | LEAF | 0x7000, WRITE),
+        leaf | 0x7000
+    );
     let table = pointer(1, 0x7000);
     assert_eq!(
         [3, 2, 1].map(|level| Own.open_table(table, level)),
         [None, Some(Pa::new(0x7000)), None]
     );
     assert_eq!((Own.dirtied(leaf), Own.cleaned(leaf)), (leaf, leaf));
-    assert!(!Own.is_dirty(leaf));
+    assert!(!Own.is_dirty(leaf) && Own.dirty_bits(leaf) == 0);
     assert_eq!(Own.table_access(Own.table(1)), Access::all());
     assert_eq!(Own.path_access(Access::USER), Access::USER);
     assert_eq!(Own.walked_table(Own.table(1)), Own.table(1));

@@ -89,6 +89,10 @@ fn agrees<F: HardwareWalk>(format: F, level: u8, entry: u64) {
     if let Entry::Leaf(leaf) = decoded {
         assert_eq!(format.is_dirty(entry), leaf.dirty, "{shown}");
     }
+    assert!(
+        !format.is_dirty(entry) || format.dirty_bits(entry) != 0,
+        "{shown}"
+    );
     // The short cuts may say nothing; what they say is so.
     if let Some(page) = format.page(entry) {
         assert_eq!(format.decode(entry, 0), Entry::Leaf(page), "{shown}");

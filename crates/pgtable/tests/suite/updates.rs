@@ -392,6 +392,7 @@ fn dirty_marks_are_those_of_the_manuals() {
     #[track_caller]
     fn marks<F: HardwareWalk>(format: F, clean: u64, dirty: u64) {
         assert!(!format.is_dirty(clean) && format.is_dirty(dirty));
+        assert!(format.dirty_bits(clean) == 0 && format.dirty_bits(dirty) != 0);
         assert_eq!(
             (format.dirtied(clean), format.dirtied(dirty)),
             (dirty, dirty)
