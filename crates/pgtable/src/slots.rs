@@ -148,3 +148,64 @@ fn write_each(slots: &[AtomicU64], first: u64, step: u64, entry: impl Fn(u64) ->
         at = at.wrapping_add(step);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// More than two blocks of any of the loops, and a rest.
+    const MOST: usize = 37;
+
+    fn slots(entries: impl Iterator<Item = u64>) -> Vec<AtomicU64> {
+        entries.map(|entry| AtomicU64::new(entry.to_le())).collect()
+    }
+
+    #[test]
+    fn the_first_entry_is_found_wherever_it_is() {
+        for len in 0..MOST {
+            // Of the others, the sieve lets every third through.
+            let others = || (0..len as u64).map(|n| n % 3 / 2 * 2);
+            let wanted = |entry| entry & 1 == 1;
+            assert_eq!(position(&slots(others()), wanted), None);
+            assert_eq!(
+                position_sifted(&slots(others()), |entry| entry, wanted),
+                None
+            );
+            for first in 0..len {
+                let slots = slots(others());
+                for slot in &slots[first..] {
+                    slot.store(3_u64.to_le(), Ordering::Relaxed);
+                }
+                assert_eq!(position(&slots, wanted), Some(first));
+                assert_eq!(position_sifted(&slots, |entry| entry, wanted), Some(first));
+            }
+        }
+    }
+
+    #[test]
+    fn a_series_is_written_and_cleared_to_its_end() {
+        for len in 0..MOST {
+            for step in [0, 3] {
+                let slots = slots((0..len).map(|_| u64::MAX));
+                write_series(&slots, 5, step, |at| at + 100);
+                let expected = (0..len as u64).map(|n| 105 + n * step);
+                assert!(slots.iter().map(read).eq(expected));
+                // The upper piece of an address changes on the way.
+                let jump = |at| if at < 50 { at } else { at + (1 << 50) };
+                write_series(&slots, 5, step, jump);
+                let expected = (0..len as u64).map(|n| jump(5 + n * step));
+                assert!(slots.iter().map(read).eq(expected));
+                write_series(&slots, 5, step, |at| at + 100);
+                let count = clear_present(&slots, |entry| entry == 105);
+                let cleared = if step == 0 { 0 } else { len.saturating_sub(1) };
+                assert_eq!(count, cleared as u64);
+                let left = slots.iter().filter(|slot| read(slot) != 0).count();
+                assert_eq!(left, len - cleared);
+            }
+        }
+    }
+}
