@@ -11,6 +11,8 @@ use swiommu_sabotage::Fault as Sabotage;
 
 use crate::{DomainFeatures, DriverError, Epochs, Mapping, PagingDomain, Reader, Tables};
 
+const NOT_FOR_DIRTY_TRACKING: &str = "the page table was not allocated for dirty tracking";
+
 /// A page table of one format, with what IOMMUFD asks of a domain.
 pub struct TableDomain<F: Format> {
     driver: &'static str,
@@ -102,6 +104,47 @@ impl<F: Format> TableDomain<F> {
         }
     }
 
+    /// Reports what is dirty, as [`PagingDomain::read_dirty`]. `flush` drops what is cached of leaves that were made clean, through which
+    /// a write would not be marked again, before the wait for the requests in flight.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_dirty_flushing(
+        &self,
+        range: IovaRange,
+        mode: DirtyRead,
+        report: &mut dyn FnMut(IovaRange),
+        flush: impl FnOnce(),
+    ) -> Result<(), DriverError> {
+        if !self.features.contains(DomainFeatures::DIRTY_TRACKING) {
+            return Err(DriverError::unsupported(NOT_FOR_DIRTY_TRACKING));
+        }
+        let Some(range) = range.intersection(self.table.aperture()) else {
+            return Ok(());
+        };
+        let cleaned = {
+            let mut control = self.control.lock();
+            let _guard = control.enter();
+            self.table.read_dirty(range, mode, report)?
+        };
+        if cleaned.range().is_some() {
+            flush();
+            self.epochs.synchronize();
+        }
+        Ok(())
+    }
+
+    /// Whether tracking can be switched on and off.
+    ///
+    /// # Errors
+    /// `EINVAL` when the domain does not have [`DomainFeatures::DIRTY_TRACKING`].
+    pub fn check_dirty_tracking(&self) -> Result<(), DriverError> {
+        if self.features.contains(DomainFeatures::DIRTY_TRACKING) {
+            return Ok(());
+        }
+        Err(DriverError::invalid(NOT_FOR_DIRTY_TRACKING))
+    }
+
     /// Waits until nobody uses what was unmapped, and frees its tables.
     fn settle(&self, unmapped: Unmapped<F>) {
         let tables = unmapped.flushed();
@@ -160,23 +203,7 @@ impl<F: Format> PagingDomain for TableDomain<F> {
         mode: DirtyRead,
         report: &mut dyn FnMut(IovaRange),
     ) -> Result<(), DriverError> {
-        if !self.features.contains(DomainFeatures::DIRTY_TRACKING) {
-            return Err(DriverError::unsupported(
-                "the page table was not allocated for dirty tracking",
-            ));
-        }
-        let Some(range) = range.intersection(self.table.aperture()) else {
-            return Ok(());
-        };
-        let cleaned = {
-            let mut control = self.control.lock();
-            let _guard = control.enter();
-            self.table.read_dirty(range, mode, report)?
-        };
-        if cleaned.range().is_some() {
-            self.epochs.synchronize();
-        }
-        Ok(())
+        self.read_dirty_flushing(range, mode, report, || ())
     }
 }
 

@@ -12,7 +12,7 @@ use swiommu_pgtable::{
 };
 use swiommu_sabotage::Fault as Sabotage;
 
-use crate::{Locate, Tables, Ways};
+use crate::{Locate, Tables, Translated, Ways};
 
 pub(crate) use trace::{trace_guest, trace_host};
 
@@ -22,12 +22,23 @@ pub(crate) type HostWalker<'a, F> = Walker<F, PhysicalEntries<&'a Tables>>;
 /// Why a walk of one of our own page tables ended.
 pub(crate) type HostFault = WalkFault<Pa, NoTableMemory>;
 
-/// How large a translation is that goes through leaves of these sizes.
-pub(crate) fn size_of_both(inner: PageSize, outer: PageSize) -> PageSize {
-    if Sabotage::LargeTranslation.is_on() {
-        inner.max(outer)
+/// The translation that goes through a leaf of a first stage, to `gpa` and with the size and the rights of `inner`, and then through one
+/// of the second.
+#[inline]
+pub(crate) fn through_both(
+    inner: (PageSize, Access),
+    gpa: Gpa,
+    outer: &Destination<Pa>,
+) -> Translated {
+    let size = if Sabotage::LargeTranslation.is_on() {
+        inner.0.max(outer.size)
     } else {
-        inner.min(outer)
+        inner.0.min(outer.size)
+    };
+    Translated {
+        page: outer.resolve(Iova::new(gpa.get())).align_down(size),
+        size,
+        access: inner.1 & outer.access,
     }
 }
 

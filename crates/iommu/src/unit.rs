@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bitflags::bitflags;
+use swiommu_abi::hw_info::IommuHwInfoType;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{DriverError, Endpoint, NestedDomain, PagingDomain, Viommu, ViommuRequest};
 
@@ -42,6 +44,22 @@ pub trait UserData: fmt::Debug {
     fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), DriverError>;
 }
 
+impl dyn UserData + '_ {
+    /// Copies a struct, which the bytes have to be, no more and no less.
+    ///
+    /// # Errors
+    /// `EINVAL` for another length, `EFAULT`.
+    pub fn read_struct<T: FromBytes + IntoBytes>(&self) -> Result<T, DriverError> {
+        let mut data = T::new_zeroed();
+        if self.len() != size_of::<T>() {
+            let len = self.len();
+            return Err(DriverError::invalid(format!("{len} bytes of data")));
+        }
+        self.read(0, data.as_mut_bytes())?;
+        Ok(data)
+    }
+}
+
 /// What a paging domain shall be.
 #[derive(Clone, Copy, Debug)]
 pub struct PagingRequest<'a> {
@@ -67,6 +85,27 @@ pub struct HwInfo {
     pub data_type: u32,
     /// The type's struct.
     pub data: Vec<u8>,
+}
+
+impl HwInfo {
+    /// What `driver` tells, a struct of `data_type`, to who asks for that type or for none in particular.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for another type.
+    pub fn of<T: IntoBytes + Immutable>(
+        driver: &str,
+        data_type: u32,
+        input_type: u32,
+        info: &T,
+    ) -> Result<Option<Self>, DriverError> {
+        if ![IommuHwInfoType::DEFAULT.0, data_type].contains(&input_type) {
+            return Err(DriverError::unsupported(format!(
+                "{driver} has no hardware information of type {input_type:#x}"
+            )));
+        }
+        let data = info.as_bytes().to_vec();
+        Ok(Some(Self { data_type, data }))
+    }
 }
 
 /// One IOMMU: it allocates domains for the endpoints behind it.

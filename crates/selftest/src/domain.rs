@@ -68,11 +68,7 @@ impl PagingDomain for MockDomain {
     }
 
     fn set_dirty_tracking(&self, tracking: DirtyTracking) -> Result<(), DriverError> {
-        if !self.features().contains(DomainFeatures::DIRTY_TRACKING) {
-            return Err(DriverError::invalid(
-                "the page table was not allocated for dirty tracking",
-            ));
-        }
+        self.table.check_dirty_tracking()?;
         self.tracks_dirty
             .store(tracking == DirtyTracking::On, Ordering::Release);
         Ok(())

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use swiommu_abi::Errno;
-use swiommu_abi::hw_info::IommuHwInfoType;
 use swiommu_abi::mock::{
     IOMMU_HW_INFO_SELFTEST_REGVAL, IOMMU_HW_INFO_TYPE_SELFTEST, IOMMU_HWPT_DATA_SELFTEST,
     IOMMU_VIOMMU_TYPE_SELFTEST, IommuHwptSelftest, IommuTestHwInfo, MOCK_APERTURE_LAST,
@@ -52,20 +51,12 @@ impl Unit for MockUnit {
         _endpoint: &dyn Endpoint,
         input_type: u32,
     ) -> Result<Option<HwInfo>, DriverError> {
-        let data_type = IOMMU_HW_INFO_TYPE_SELFTEST.0;
-        if ![IommuHwInfoType::DEFAULT.0, data_type].contains(&input_type) {
-            return Err(DriverError::unsupported(format!(
-                "the mock has no hardware information of type {input_type:#x}"
-            )));
-        }
         let info = IommuTestHwInfo {
             flags: 0,
             test_reg: IOMMU_HW_INFO_SELFTEST_REGVAL,
         };
-        Ok(Some(HwInfo {
-            data_type,
-            data: info.as_bytes().to_vec(),
-        }))
+        let data_type = IOMMU_HW_INFO_TYPE_SELFTEST.0;
+        HwInfo::of("the mock", data_type, input_type, &info)
     }
 
     fn alloc_paging(

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use swiommu_addr::{Address, Iova, Pa, PageSize};
-use swiommu_pgtable::Access;
+use swiommu_pgtable::{Access, Destination};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::Fault;
@@ -32,6 +32,17 @@ impl Translated {
     #[inline]
     pub(crate) fn permits(&self, wanted: Access) -> bool {
         self.access.contains(wanted) || Sabotage::IgnoreCachedAccess.is_on()
+    }
+}
+
+impl From<Destination<Pa>> for Translated {
+    #[inline]
+    fn from(found: Destination<Pa>) -> Self {
+        Self {
+            page: found.address,
+            size: found.size,
+            access: found.access,
+        }
     }
 }
 

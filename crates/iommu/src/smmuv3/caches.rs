@@ -8,7 +8,7 @@ use swiommu_sabotage::Fault as Sabotage;
 
 use super::descriptors::Descriptors;
 use super::spec::{Cover, Granule};
-use crate::{Cached, Marks, Retention, Scope, Structures, TagMatch, Tlb, Translated, Walk, Ways};
+use crate::{Cached, Marks, Retention, Scope, TagMatch, Translated, Walk, Ways};
 
 /// What tags a cached translation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -128,9 +128,8 @@ impl Leaf {
 /// The caches of one unit.
 #[derive(Debug)]
 pub(super) struct Caches {
-    tlb: Tlb,
-    /// The tables on the way to leaves: walk caches.
-    structures: Structures,
+    /// The TLB and the walk caches.
+    walked: crate::Caches,
     pub(super) descriptors: Descriptors,
     /// The leaves of which parts were cached apart: invalidating an address of such a leaf concerns all parts.
     split: AtomicU32,
@@ -147,8 +146,7 @@ pub(super) struct Miss<'a> {
 impl Caches {
     pub(super) fn new(retention: Retention) -> Self {
         Self {
-            tlb: Tlb::new(retention),
-            structures: Structures::new(retention),
+            walked: crate::Caches::new(retention, retention),
             descriptors: Descriptors::new(retention),
             split: AtomicU32::new(0),
         }
@@ -157,8 +155,8 @@ impl Caches {
     /// Begins to look for what is not cached: before anything is read from memory.
     pub(super) fn begin_walk(&self) -> Miss<'_> {
         Miss {
-            walk: self.tlb.begin_walk(),
-            ways: self.structures.begin_walk(UNKNOWN),
+            walk: self.walked.tlb.begin_walk(),
+            ways: self.walked.structures.begin_walk(UNKNOWN),
             split: self.split.load(Ordering::Acquire),
             caches: self,
         }
@@ -167,14 +165,12 @@ impl Caches {
     /// What is cached under a tag.
     #[inline]
     pub(super) fn lookup(&self, tag: impl Into<crate::Tag>, iova: Iova) -> Option<Cached> {
-        self.tlb.lookup(tag, iova)
+        self.walked.tlb.lookup(tag, iova)
     }
 
-    /// Forgets the translations that `scope` covers, and the tables on the way to them. The tables first: translations are found by
-    /// them.
+    /// Forgets the translations that `scope` covers, and the tables on the way to them.
     pub(super) fn invalidate(&self, scope: &Scope) {
-        self.structures.invalidate(scope);
-        self.tlb.invalidate(scope);
+        self.walked.invalidate(scope);
     }
 
     /// Forgets what a `CMD_TLBI_NH_VA` covers, or a `CMD_TLBI_NH_VAA` without an ASID.
@@ -191,7 +187,8 @@ impl Caches {
         };
         for scope in owners {
             if !cover.leaf || Sabotage::ForgetTables.is_on() {
-                self.structures.invalidate(&scope.within(cover.range));
+                let tables = &self.walked.structures;
+                tables.invalidate(&scope.within(cover.range));
             }
             let mut direct = scope.within(cover.range);
             if let Some(granule) = cover.granule {
@@ -200,10 +197,10 @@ impl Caches {
             if let Some(level) = cover.level {
                 direct = numbered(direct, LEVEL, level);
             }
-            self.tlb.invalidate(&direct);
+            self.walked.invalidate_leaves(&direct);
             for leaf in Leaf::all().filter(is_concerned) {
                 let whole = cover.range.align_out(leaf.size());
-                self.tlb.invalidate(&leaf.of(scope.within(whole)));
+                self.walked.invalidate_leaves(&leaf.of(scope.within(whole)));
             }
         }
     }

@@ -176,11 +176,7 @@ impl GuestStructures<'_> {
             .map_err(|fault| NoDescriptor::Stage2 { at, fault })?;
         let mut from = found.resolve(Iova::new(at.get()));
         for word in into {
-            let mut bytes = [0; 8];
-            self.memory
-                .read(from, &mut bytes)
-                .map_err(NoDescriptor::Memory)?;
-            *word = u64::from_le_bytes(bytes);
+            *word = self.memory.load(from).map_err(NoDescriptor::Memory)?;
             from = from.wrapping_add(8);
         }
         Ok(())

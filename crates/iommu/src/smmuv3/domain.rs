@@ -104,11 +104,14 @@ impl<F: Format> Table<F> {
 
     /// Maps, and drops what is cached of tables that give way to larger leaves.
     fn map(&self, mapping: &Mapping<'_>) -> Result<(), DriverError> {
-        let forget = |range| {
-            let scope = self.tag().all().within(range);
-            self.shared.caches.invalidate(&scope);
-        };
-        self.domain.map_flushing(mapping, forget)
+        self.domain
+            .map_flushing(mapping, |range| self.forget(range))
+    }
+
+    /// Drops what is cached of a range of it alone.
+    fn forget(&self, range: IovaRange) {
+        let scope = self.tag().all().within(range);
+        self.shared.caches.invalidate(&scope);
     }
 }
 
@@ -150,19 +153,14 @@ impl PagingDomain for SmmuStage1 {
     as_its_table!();
 
     fn unmap(&self, range: IovaRange) {
-        let caches = &self.table.shared.caches;
-        let flush = || caches.invalidate(&self.tag().all().within(range));
-        self.table.domain.unmap_flushing(range, flush);
+        self.table
+            .domain
+            .unmap_flushing(range, || self.table.forget(range));
     }
 
     /// It always tracks: writable leaves are dirty from the beginning, until they are read and cleaned.
     fn set_dirty_tracking(&self, _tracking: DirtyTracking) -> Result<(), DriverError> {
-        if self.tracks_dirty() {
-            return Ok(());
-        }
-        Err(DriverError::invalid(
-            "the page table was not allocated for dirty tracking",
-        ))
+        self.table.domain.check_dirty_tracking()
     }
 
     fn read_dirty(
@@ -171,17 +169,9 @@ impl PagingDomain for SmmuStage1 {
         mode: DirtyRead,
         report: &mut dyn FnMut(IovaRange),
     ) -> Result<(), DriverError> {
-        let mut any = false;
-        self.table.domain.read_dirty(range, mode, &mut |leaf| {
-            any = true;
-            report(leaf);
-        })?;
-        if any && mode == DirtyRead::Clear {
-            // A write through what is cached would not be marked.
-            self.table.shared.caches.invalidate(&self.tag().all());
-            self.table.shared.epochs.synchronize();
-        }
-        Ok(())
+        let forget = || self.table.shared.caches.invalidate(&self.tag().all());
+        let domain = &self.table.domain;
+        domain.read_dirty_flushing(range, mode, report, forget)
     }
 }
 
@@ -238,10 +228,9 @@ impl SmmuStage2 {
 
     /// Drops what is cached of a range, and all of stage 1: it tells nothing of which addresses of stage 2 it came through.
     fn forget(&self, range: IovaRange) {
-        let (caches, vmid) = (&self.table.shared.caches, self.vmid());
-        caches.invalidate(&self.tag().all().within(range));
+        self.table.forget(range);
         if !Sabotage::KeepNested.is_on() {
-            caches.invalidate(&of_stage1(vmid));
+            self.table.shared.caches.invalidate(&of_stage1(self.vmid()));
         }
         for atc in self.atcs.lock().iter().filter_map(Weak::upgrade) {
             atc.clear();

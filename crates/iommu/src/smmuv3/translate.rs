@@ -6,7 +6,7 @@ mod trace;
 use std::fmt;
 use std::sync::Arc;
 
-use swiommu_addr::{Gpa, Iova, Pa};
+use swiommu_addr::{Gpa, Iova};
 use swiommu_pgtable::{Access, Destination};
 
 use super::caches::{Found, Leaf, Miss, Tag, is_to_be_marked};
@@ -64,15 +64,6 @@ pub(super) enum Stages {
     Stage2 { domain: Arc<SmmuStage2>, ste: Ste },
     /// A guest's structures.
     Nested(Arc<Nested>),
-}
-
-/// Where a leaf of one of our own tables leads.
-fn translated(found: &Destination<Pa>) -> Translated {
-    Translated {
-        page: found.address,
-        size: found.size,
-        access: found.access,
-    }
 }
 
 impl Requester {
@@ -190,7 +181,11 @@ impl Requester {
             let walked = miss.ways(tag).walk_for(iova, &table, iova, wanted);
             let walked = walked.map_err(|fault| Wrong::new(event_of(&fault), &fault))?;
             let clean = domain.tracks_dirty() && stage1::is_clean(walked.entry);
-            Ok((tag, Found::new(translated(&walked.into()), clean), None))
+            Ok((
+                tag,
+                Found::new(Destination::from(walked).into(), clean),
+                None,
+            ))
         })
     }
 
@@ -207,7 +202,7 @@ impl Requester {
             let walked = miss.ways(tag).walk(&table, iova, wanted);
             let ipa = Gpa::new(iova.get());
             let walked = walked.map_err(|fault| Wrong::stage2(Class::Input, ipa, &fault))?;
-            Ok((tag, Found::new(translated(&walked), false), None))
+            Ok((tag, Found::new(walked.into(), false), None))
         })
     }
 

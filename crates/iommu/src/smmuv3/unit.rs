@@ -8,7 +8,6 @@ use swiommu_abi::viommu::IommuViommuType;
 use swiommu_mem::PhysicalMemory;
 use swiommu_pgtable::fmt::{AddressForm, ArmS1, ArmS2};
 use swiommu_pgtable::{Format, PageTable};
-use zerocopy::IntoBytes;
 
 use super::caches::Caches;
 use super::domain::{Kind, Number, STAGE1_BITS, Table, input_bits};
@@ -162,12 +161,6 @@ impl Unit for SmmuUnit {
         _endpoint: &dyn Endpoint,
         input_type: u32,
     ) -> Result<Option<HwInfo>, DriverError> {
-        let data_type = IommuHwInfoType::ARM_SMMUV3.0;
-        if ![IommuHwInfoType::DEFAULT.0, data_type].contains(&input_type) {
-            return Err(DriverError::unsupported(format!(
-                "SMMUv3 has no hardware information of type {input_type:#x}"
-            )));
-        }
         let IdRegisters { idr, iidr, aidr } = self.shared.registers;
         let info = IommuHwInfoArmSmmuv3 {
             flags: 0,
@@ -176,10 +169,8 @@ impl Unit for SmmuUnit {
             iidr,
             aidr,
         };
-        Ok(Some(HwInfo {
-            data_type,
-            data: info.as_bytes().to_vec(),
-        }))
+        let data_type = IommuHwInfoType::ARM_SMMUV3.0;
+        HwInfo::of("SMMUv3", data_type, input_type, &info)
     }
 
     fn alloc_paging(

@@ -155,12 +155,7 @@ impl Viommu for SmmuViommu {
                 "a guest's table of type {data_type:#x}, where SMMUv3 has ARM_SMMUV3"
             )));
         }
-        let mut data = IommuHwptArmSmmuv3::default();
-        if request.data.len() != size_of_val(&data) {
-            let len = request.data.len();
-            return Err(DriverError::invalid(format!("{len} bytes of data")));
-        }
-        request.data.read(0, data.as_mut_bytes())?;
+        let data: IommuHwptArmSmmuv3 = request.data.read_struct()?;
         let guest = GuestSte::new(data.ste.map(u64::from_le));
         let guest = guest.map_err(|error| refused(error.to_string()))?;
         let gone = || DriverError::invalid("the virtual IOMMU is going away");

@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 
-use swiommu_addr::{Address, Gpa, Iova, Pa};
+use swiommu_addr::{Gpa, Iova, Pa};
 use swiommu_mem::PhysicalMemory;
-use swiommu_pgtable::{EntryMemory, Exchange, HardwareWalk, Root, Walked, Walker};
+use swiommu_pgtable::{Destination, EntryMemory, Exchange, HardwareWalk, Root, Walked, Walker};
 
-use super::{GuestFault, HostFault, HostWalker};
+use super::{GuestFault, HostFault, HostWalker, through_both};
 use crate::{Stage, Trace, TracedEntry, Translated};
 
 /// The walk of one of our own page tables, without a mark.
@@ -17,11 +17,7 @@ pub(crate) fn trace_host<F: HardwareWalk>(
 ) -> Trace {
     let mut entries = Vec::new();
     let found = walker.trace(iova, |step| entries.push(TracedEntry::new(stage, step)));
-    let end = found.map(|found| Translated {
-        page: found.address,
-        size: found.size,
-        access: found.access,
-    });
+    let end = found.map(|found| Destination::from(found).into());
     Trace {
         entries,
         end: end.map_err(|fault| fault.to_string()),
@@ -82,12 +78,7 @@ impl<F: HardwareWalk> TracedGuest<'_, F> {
         let outer = self
             .translate(gpa)
             .map_err(|fault| format!("{iova} is {gpa} to the guest: {fault}"))?;
-        let size = inner.size.min(outer.size);
-        Ok(Translated {
-            page: outer.resolve(Iova::new(gpa.get())).align_down(size),
-            size,
-            access: inner.access & outer.access,
-        })
+        Ok(through_both((inner.size, inner.access), gpa, &outer.into()))
     }
 }
 

@@ -14,8 +14,7 @@ use super::unit::{DomainNumber, Shared};
 use crate::table_domain::as_its_table;
 use crate::two_stage::HostWalker;
 use crate::{
-    DirtyRead, DirtyTracking, DomainFeatures, DriverError, Mapping, PagingDomain, Scope,
-    TableDomain, Tag, TagMatch,
+    DirtyRead, DirtyTracking, DriverError, Mapping, PagingDomain, Scope, TableDomain, Tag, TagMatch,
 };
 
 /// The bits of a tag that hold the domain.
@@ -167,12 +166,11 @@ impl VtdSecondStage {
         }
     }
 
-    /// Drops all that is cached of the table, and waits for the requests that use it.
+    /// Drops all that is cached of the table.
     fn forget_all(&self) {
         let Table { number, shared, .. } = &self.table;
         shared.caches.invalidate(&of_domain(number.get()));
         self.forget_nested();
-        shared.epochs.synchronize();
     }
 }
 
@@ -201,15 +199,12 @@ impl PagingDomain for VtdSecondStage {
     }
 
     fn set_dirty_tracking(&self, tracking: DirtyTracking) -> Result<(), DriverError> {
-        if !self.features().contains(DomainFeatures::DIRTY_TRACKING) {
-            return Err(DriverError::invalid(
-                "the page table was not allocated for dirty tracking",
-            ));
-        }
+        self.table.domain.check_dirty_tracking()?;
         let on = tracking == DirtyTracking::On;
         if self.tracks_dirty.swap(on, Ordering::AcqRel) != on {
             // What was walked without marking must be walked again.
             self.forget_all();
+            self.table.shared.epochs.synchronize();
         }
         Ok(())
     }
@@ -220,14 +215,7 @@ impl PagingDomain for VtdSecondStage {
         mode: DirtyRead,
         report: &mut dyn FnMut(IovaRange),
     ) -> Result<(), DriverError> {
-        let mut any = false;
-        self.table.domain.read_dirty(range, mode, &mut |leaf| {
-            any = true;
-            report(leaf);
-        })?;
-        if any && mode == DirtyRead::Clear {
-            self.forget_all();
-        }
-        Ok(())
+        let domain = &self.table.domain;
+        domain.read_dirty_flushing(range, mode, report, || self.forget_all())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use swiommu_addr::{Address, Gpa, Iova, Pa};
+use swiommu_addr::{Gpa, Iova, Pa};
 use swiommu_pgtable::fmt::X86_64;
 use swiommu_pgtable::{Access, Destination, Root, WalkFault, Walker};
 
@@ -13,7 +13,7 @@ use super::spec::{FaultReason, FirstStage, FirstStageFlags, PasidEntry};
 use super::unit::Shared;
 use super::{SourceId, VtdFirstStage, VtdNested, VtdSecondStage};
 use crate::two_stage::{
-    EntryPlace, GuestFault, GuestMemory, LocatedTables, in_the_guests_words, size_of_both,
+    EntryPlace, GuestFault, GuestMemory, LocatedTables, in_the_guests_words, through_both,
     trace_guest, trace_host,
 };
 use crate::{
@@ -90,13 +90,13 @@ impl Requester {
                 let walker = first.table.domain.table().walker();
                 let found = self.ways().walk(&walker, iova, wanted);
                 let found = found.map_err(|fault| Refused::first_stage(&fault))?;
-                Ok(single(&found, wanted))
+                Ok(single(found, wanted))
             }
             Stages::Second(second) => {
                 let walker = second.walker().ok_or(FaultReason::PasidEntryInvalid)?;
                 let found = self.ways().walk(&walker, iova, wanted);
                 let found = found.map_err(|fault| Refused::second_stage(&fault))?;
-                Ok(single(&found, wanted))
+                Ok(single(found, wanted))
             }
             Stages::Nested(nested) => self.walk_nested(nested, iova, wanted),
         }
@@ -130,8 +130,8 @@ impl Requester {
             return None;
         }
         match &self.stages {
-            Stages::First(first) => Some(single(&first.leaf(self.tag, iova, wanted)?, wanted)),
-            Stages::Second(second) => Some(single(&second.leaf(iova, wanted)?, wanted)),
+            Stages::First(first) => Some(single(first.leaf(self.tag, iova, wanted)?, wanted)),
+            Stages::Second(second) => Some(single(second.leaf(iova, wanted)?, wanted)),
             Stages::Nested(nested) => {
                 let (format, _) = self.guest.as_ref()?;
                 let tables = LocatedTables(&self.shared.memory);
@@ -195,32 +195,23 @@ fn combined(
     outer: &Destination<Pa>,
     wanted: Access,
 ) -> Translated {
-    let size = size_of_both(inner.size, outer.size);
-    let at = outer.resolve(Iova::new(gpa.get()));
-    Translated {
-        page: at.align_down(size),
-        size,
-        access: unless_clean(inner.access & outer.access, wanted),
-    }
+    let found = through_both((inner.size, inner.access), gpa, outer);
+    unless_clean(found, wanted)
 }
 
 /// What the walk of the only stage found.
 #[inline]
-fn single(walked: &Destination<Pa>, wanted: Access) -> Translated {
-    Translated {
-        page: walked.address,
-        size: walked.size,
-        access: unless_clean(walked.access, wanted),
-    }
+fn single(found: Destination<Pa>, wanted: Access) -> Translated {
+    unless_clean(found.into(), wanted)
 }
 
 /// A leaf that was walked for reading may not be marked dirty yet, so a later write must walk again.
-fn unless_clean(access: Access, wanted: Access) -> Access {
-    if wanted.writes() {
-        access
-    } else {
-        access.difference(Access::WRITE)
+#[inline]
+fn unless_clean(mut found: Translated, wanted: Access) -> Translated {
+    if !wanted.writes() {
+        found.access.remove(Access::WRITE);
     }
+    found
 }
 
 fn guest_root(first: FirstStage) -> Root<Gpa> {

@@ -10,7 +10,6 @@ use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
 use swiommu_mem::PhysicalMemory;
 use swiommu_pgtable::fmt::{VtdSs, X86_64};
 use swiommu_pgtable::{Format, PageTable};
-use zerocopy::IntoBytes;
 
 use super::domain::{Table, of_domain};
 use super::nested::out_of_domains;
@@ -175,12 +174,6 @@ impl Unit for VtdUnit {
         _endpoint: &dyn Endpoint,
         input_type: u32,
     ) -> Result<Option<HwInfo>, DriverError> {
-        let data_type = IommuHwInfoType::INTEL_VTD.0;
-        if ![IommuHwInfoType::DEFAULT.0, data_type].contains(&input_type) {
-            return Err(DriverError::unsupported(format!(
-                "VT-d has no hardware information of type {input_type:#x}"
-            )));
-        }
         let settings = self.settings();
         let mut flags = IommuHwInfoVtdFlags::empty();
         flags.set(
@@ -193,10 +186,7 @@ impl Unit for VtdUnit {
             cap_reg: settings.capability().0,
             ecap_reg: settings.extended_capability().0,
         };
-        Ok(Some(HwInfo {
-            data_type,
-            data: info.as_bytes().to_vec(),
-        }))
+        HwInfo::of("VT-d", IommuHwInfoType::INTEL_VTD.0, input_type, &info)
     }
 
     fn alloc_paging(
@@ -244,12 +234,7 @@ impl Unit for VtdUnit {
             .ok()
             .filter(|second| second.features().contains(DomainFeatures::NEST_PARENT))
             .ok_or_else(|| DriverError::invalid("the parent is no second stage for nesting"))?;
-        let mut data = IommuHwptVtdS1::default();
-        if request.data.len() != size_of_val(&data) {
-            let len = request.data.len();
-            return Err(DriverError::invalid(format!("{len} bytes of data")));
-        }
-        request.data.read(0, data.as_mut_bytes())?;
+        let data: IommuHwptVtdS1 = request.data.read_struct()?;
         let number = DomainNumber::allocate(&self.shared)?;
         Ok(VtdNested::new(&second, number, data))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use swiommu_addr::{Address, Iova};
+use swiommu_addr::Iova;
 use swiommu_pgtable::Access;
 use swiommu_pgtable::fmt::ArmS2;
 
@@ -14,7 +14,7 @@ use crate::smmuv3::fault::Wrong;
 use crate::smmuv3::spec::{Class, Context, DefaultSubstream, EventId, Ste, SteRule};
 use crate::smmuv3::unit::Shared;
 use crate::smmuv3::{SmmuStage2, StreamId, stage1};
-use crate::two_stage::{GuestMemory, HostWalker, size_of_both};
+use crate::two_stage::{GuestMemory, HostWalker, through_both};
 
 /// A guest's structures, behind a second stage.
 pub(in crate::smmuv3) struct Nested {
@@ -168,12 +168,7 @@ impl Requester {
             let outer = guest
                 .translate(ipa, wanted)
                 .map_err(|fault| Wrong::stage2(Class::Input, ipa, &fault))?;
-            let size = size_of_both(inner.size(), outer.size);
-            let translated = Translated {
-                page: outer.resolve(Iova::new(ipa.get())).align_down(size),
-                size,
-                access: inner.access() & outer.access,
-            };
+            let translated = through_both((inner.size(), inner.access()), ipa, &outer);
             let tag = if inner.is_global() { global } else { own };
             let found = Found::new(translated, inner.is_clean());
             Ok((tag, found, Some(inner.leaf())))
