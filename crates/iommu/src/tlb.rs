@@ -105,7 +105,7 @@ impl Tlb {
             smallest: AtomicU64::new(Picker::NOTHING.0),
             sizes: AtomicU64::new(0),
             invalidations: AtomicU64::new(0),
-            table: Table::new(),
+            table: Table::new(retention),
             writer: Box::new(Mutex::new(Writer::new())),
         }
     }
@@ -142,7 +142,7 @@ impl Tlb {
         let mut sizes = self.sizes.load(Ordering::Acquire);
         while sizes != 0 {
             let page = Page::of(iova, sizes.trailing_zeros());
-            if let Some(target) = self.table.find(tag, page) {
+            if let Some((_, target)) = self.table.find(tag, page) {
                 return Some((page, target));
             }
             sizes &= sizes - 1;
@@ -200,7 +200,7 @@ impl Tlb {
             return;
         }
         writer.counters.inserted += 1;
-        if let Some(slot) = self.table.slot(entry.tag, entry.page) {
+        if let Some((slot, _)) = self.table.find(entry.tag, entry.page) {
             slot.retarget(entry.target);
             return;
         }
@@ -214,6 +214,9 @@ impl Tlb {
 
     /// Tells readers which sizes of pages there are.
     fn publish(&self, sizes: PageSizes) {
+        if sizes.bitmap() == self.sizes.load(Ordering::Relaxed) {
+            return;
+        }
         let smallest = sizes
             .smallest()
             .map_or(Picker::NOTHING, |size| Picker::of_size(size.log2().into()));

@@ -51,6 +51,7 @@ mod process;
 #[cfg(feature = "vm-memory")]
 mod rust_vmm;
 mod space;
+mod sparse;
 mod volatile;
 
 pub use accounts::{Accounting, Accounts, MemlockPolicy};
@@ -67,6 +68,7 @@ pub use physical::{
 };
 pub use process::{Process, Processes};
 pub use space::{Access, AddressSpace, Fault, Run, SpaceId, Uid};
+pub use sparse::Sparse;
 pub use volatile::VolatileSlice;
 
 use swiommu_addr::PageSize;

@@ -28,7 +28,12 @@ impl History {
     }
 
     /// Whether one after the first `count` covers the entry, or may do so for all that is remembered.
+    #[inline]
     pub(super) fn covers_since(&self, count: u64, entry: &Entry) -> bool {
+        self.count != count && self.last_cover(count, entry)
+    }
+
+    fn last_cover(&self, count: u64, entry: &Entry) -> bool {
         let passed = usize::try_from(self.count - count).unwrap_or(usize::MAX);
         let mut since = self.last.iter().rev().take(passed);
         passed > self.last.len() || since.any(|scope| scope.covers(entry))

@@ -13,7 +13,10 @@ const EMPTY: u64 = 0;
 /// written, and last the page. A reader takes version, page, tag, target and the version again. If the page was the right one,
 /// the version read before it is not newer than that entry (a newer one is seen only by who also sees that the page is gone); and if tag
 /// or target are those of a later entry, the version read after them is later too. So equal versions mean one entry.
+///
+/// All zeroes are a slot without an entry.
 #[derive(Debug)]
+#[cfg_attr(not(all(loom, test)), derive(zerocopy::FromZeros))]
 pub(super) struct Slot {
     version: AtomicU64,
     page: AtomicU64,
@@ -22,6 +25,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    #[cfg(all(loom, test))]
     pub(super) fn new() -> Self {
         let zero = || AtomicU64::new(0);
         Self {
@@ -71,6 +75,12 @@ impl Slot {
     /// Takes the entry away.
     pub(super) fn remove(&self) {
         self.page.store(EMPTY, Ordering::Release);
+    }
+
+    /// Whether there is no entry here.
+    #[inline]
+    pub(super) fn is_free(&self) -> bool {
+        self.page.load(Ordering::Relaxed) == EMPTY
     }
 
     /// The entry that is here.

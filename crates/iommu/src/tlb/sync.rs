@@ -3,10 +3,10 @@
 #[cfg(not(all(loom, test)))]
 pub(super) use parking_lot::Mutex;
 #[cfg(not(all(loom, test)))]
-pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+pub(super) use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 #[cfg(all(loom, test))]
-pub(super) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+pub(super) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(all(loom, test))]
 pub(super) use model::Mutex;
 

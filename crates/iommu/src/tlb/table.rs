@@ -1,46 +1,41 @@
 //! Where the slots are: a hash table that is read without a lock while it grows.
 //!
 //! Each entry may be in one of three buckets, of two slots each; who looks for it looks there and nowhere else. Most are in the
-//! first. Slots never move: to grow, chunks of them are added, and the entries move to where they are looked for then. Readers
+//! first. Slots never move: to grow, more of the buckets are used, and the entries move to where they are looked for then. Readers
 //! that are still looking by the old count find nothing, which a cache may always say, or what they look for, because a slot is
 //! compared in full.
 //!
-//! A chunk stays until the table is dropped, so a reader needs neither a lock nor a count.
+//! Addresses are reserved for all buckets that there may ever be, so that a reader needs neither a lock nor a way to where they
+//! are now. They take no memory before they are used.
 
 use std::ptr;
-use std::sync::{Arc, OnceLock};
 
-use super::Tag;
 use super::entry::{Entry, Page, Target};
 use super::slot::Slot;
-use super::sync::{AtomicUsize, Ordering};
+use super::sync::{AtomicU64, Ordering};
+use super::{Retention, Tag};
 
 /// Slots of a bucket, and buckets that an entry may be in.
 pub(super) const WAYS: usize = 2;
 pub(super) const PLACES: usize = 3;
 
-const BUCKETS_LOG2: u32 = if cfg!(all(loom, test)) { 0 } else { 6 };
-const BUCKETS: usize = 1 << BUCKETS_LOG2;
+/// The buckets that are used at first, and that a table grows by at least: a page.
+const FIRST: usize = if cfg!(all(loom, test)) { 1 } else { 64 };
 
-/// Slots of a chunk.
-const CHUNK: usize = BUCKETS * WAYS;
-
-/// How often a table grows, and once more: to at least 2^26 slots.
-const DIRECTORIES: usize = 64;
+/// The most slots that a table reserves.
+const MOST: usize = if cfg!(all(loom, test)) { 4 } else { 1 << 24 };
 
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Which directory counts.
-    current: AtomicUsize,
-    /// The first is empty. Each has the chunks of the one before, and more.
-    directories: [OnceLock<Directory>; DIRECTORIES],
+    /// Those that are used, and the rest.
+    buckets: Buckets,
+    /// How many are used.
+    used: AtomicU64,
 }
-
-type Directory = Box<[Arc<Chunk>]>;
-type Chunk = [Bucket; BUCKETS];
 
 /// A line of the processor's cache.
 #[derive(Debug)]
+#[cfg_attr(not(all(loom, test)), derive(zerocopy::FromZeros))]
 #[repr(align(64))]
 pub(super) struct Bucket([Slot; WAYS]);
 
@@ -53,6 +48,26 @@ impl Bucket {
         let [_, second] = &self.0;
         self.0[usize::from(second.has(page))].find(tag, page)
     }
+}
+
+#[cfg(not(all(loom, test)))]
+type Buckets = swiommu_mem::Sparse<Bucket>;
+#[cfg(all(loom, test))]
+type Buckets = Box<[Bucket]>;
+
+/// Addresses for so many buckets, or fewer if the host has not as many.
+#[cfg(not(all(loom, test)))]
+fn reserve(buckets: usize) -> Buckets {
+    match Buckets::new(buckets) {
+        Ok(reserved) => reserved,
+        Err(_) => reserve(buckets / 2),
+    }
+}
+
+#[cfg(all(loom, test))]
+fn reserve(buckets: usize) -> Buckets {
+    let bucket = |_| Bucket(std::array::from_fn(|_| Slot::new()));
+    (0..buckets).map(bucket).collect()
 }
 
 /// Odd numbers without a pattern. From bit 12 on a page is its number, and that is multiplied by the golden ratio: pages in a row
@@ -77,12 +92,11 @@ impl Hash {
         [Self(other), Self(other.rotate_left(32))]
     }
 
+    /// The hash as a fraction of 2^64, of the buckets that are used.
     #[inline]
-    fn bucket(self, chunks: &[Arc<Chunk>]) -> Option<&Bucket> {
-        // The hash as a fraction of 2^64: the whole part of so many chunks, then the bucket by what is left.
-        let (rest, chunk) = self.0.carrying_mul(chunks.len() as u64, 0);
-        let bucket = rest.unbounded_shr(u64::BITS - BUCKETS_LOG2);
-        Some(&chunks.get(index(chunk))?[index(bucket)])
+    fn bucket(self, used: u64) -> usize {
+        let (_, whole) = self.0.carrying_mul(used, 0);
+        index(whole)
     }
 }
 
@@ -93,43 +107,58 @@ fn index(number: u64) -> usize {
 }
 
 impl Table {
-    /// Without slots.
-    pub(super) fn new() -> Self {
+    /// With no slots used.
+    pub(super) fn new(retention: Retention) -> Self {
+        let most = match retention {
+            Retention::Off => 0,
+            _ => MOST / WAYS,
+        };
         Self {
-            current: AtomicUsize::new(0),
-            directories: std::array::from_fn(|number| match number {
-                0 => OnceLock::from(Directory::default()),
-                _ => OnceLock::new(),
-            }),
+            buckets: reserve(most),
+            used: AtomicU64::new(0),
         }
     }
 
     /// Where the entry of this tag and page leads, if it is in the first of its buckets, where most are. It may be missed there.
     #[inline]
     pub(super) fn find_at_once(&self, tag: Tag, page: Page) -> Option<Target> {
-        let bucket = Hash::of(tag, page).bucket(self.chunks());
+        let bucket = self.bucket(Hash::of(tag, page));
         bucket?.find_at_once(tag, page)
     }
 
-    /// Where the entry of this tag and page leads.
-    pub(super) fn find(&self, tag: Tag, page: Page) -> Option<Target> {
-        let mut buckets = self.buckets(tag, page)?.into_iter().flatten();
-        buckets.find_map(|slot| slot.find(tag, page))
+    /// The entry of this tag and page: where it is, and where it leads.
+    pub(super) fn find(&self, tag: Tag, page: Page) -> Option<(&Slot, Target)> {
+        for bucket in self.buckets(tag, page)? {
+            for slot in bucket {
+                if slot.has(page)
+                    && let Some(target) = slot.find(tag, page)
+                {
+                    return Some((slot, target));
+                }
+            }
+        }
+        None
     }
 
     /// The buckets that an entry may be in.
     pub(super) fn buckets(&self, tag: Tag, page: Page) -> Option<[&[Slot; WAYS]; PLACES]> {
-        let chunks = self.chunks();
         let first = Hash::of(tag, page);
         let [second, third] = first.others();
-        let slots = |hash: Hash| Some(&hash.bucket(chunks)?.0);
+        let slots = |hash: Hash| Some(&self.bucket(hash)?.0);
         Some([slots(first)?, slots(second)?, slots(third)?])
     }
 
-    /// The slot that has the entry of this tag and page.
-    pub(super) fn slot(&self, tag: Tag, page: Page) -> Option<&Slot> {
-        let mut slots = self.buckets(tag, page)?.into_iter().flatten();
-        slots.find(|slot| slot.find(tag, page).is_some())
+    #[inline]
+    fn bucket(&self, hash: Hash) -> Option<&Bucket> {
+        let used = self.used.load(Ordering::Acquire);
+        self.buckets.get(hash.bucket(used))
+    }
+
+    /// A slot without an entry where this one is first looked for.
+    #[inline]
+    pub(super) fn free_at_home(&self, entry: &Entry) -> Option<&Slot> {
+        let bucket = self.bucket(Hash::of(entry.tag, entry.page))?;
+        bucket.0.iter().find(|slot| slot.is_free())
     }
 
     /// Whether the entry is first looked for in this slot's bucket.
@@ -138,55 +167,42 @@ impl Table {
         buckets.is_some_and(|[first, ..]| first.iter().any(|place| ptr::eq(place, slot)))
     }
 
-    /// All slots. The first bucket of an entry comes later in it when the table has grown.
+    /// All slots that are used. The first bucket of an entry comes later in it when the table has grown.
     pub(super) fn slots(&self) -> impl DoubleEndedIterator<Item = &Slot> {
-        let buckets = self.chunks().iter().flat_map(|chunk| chunk.iter());
-        buckets.flat_map(|bucket| &bucket.0)
+        self.used().iter().flat_map(|bucket| &bucket.0)
     }
 
-    /// All slots, from one of them around to it.
+    /// The same, from one of them around to it.
     pub(super) fn slots_from(&self, first: usize) -> impl Iterator<Item = &Slot> {
-        let chunks = self.chunks();
-        let at = |n: usize| &chunks[n / CHUNK][n % CHUNK / WAYS].0[n % WAYS];
-        (0..self.len()).map(move |n| at((first + n) % self.len()))
+        let (before, rest) = self
+            .used()
+            .split_at(first / WAYS % self.used().len().max(1));
+        rest.iter().chain(before).flat_map(|bucket| &bucket.0)
     }
 
-    /// How many slots there are.
+    /// How many slots are used.
     pub(super) fn len(&self) -> usize {
-        self.chunks().len() * CHUNK
+        self.used().len() * WAYS
     }
 
-    /// Bytes of memory that it has allocated.
+    /// Bytes of memory that it takes.
     pub(super) fn allocated(&self) -> usize {
-        let directories = self.directories.iter().filter_map(OnceLock::get);
-        let pointers: usize = directories.map(|chunks| size_of_val(&**chunks)).sum();
-        // The counts of an `Arc` fill a bucket, by its alignment.
-        pointers + self.chunks().len() * (size_of::<Chunk>() + size_of::<Bucket>())
+        size_of_val(self.used())
     }
 
-    /// Adds a quarter of the slots, at least a chunk. Until they are moved, entries may not be where they are looked for.
+    /// Uses a quarter more of the slots, at least a page. Until they are moved, entries may not be where they are looked for.
     /// Returns `false` when the table cannot grow further. For the writer only.
     pub(super) fn grow(&self) -> bool {
-        let old = self.chunks();
-        let count = old.len() + (old.len() / 4).max(1);
-        let added = (old.len()..count).map(|_| {
-            let slots = || std::array::from_fn(|_| Slot::new());
-            Arc::new(std::array::from_fn(|_| Bucket(slots())))
-        });
-        let grown: Directory = old.iter().cloned().chain(added).collect();
-        let next = self.current.load(Ordering::Relaxed) + 1;
-        let Some(free) = self.directories.get(next) else {
-            return false;
-        };
-        let set = free.set(grown).is_ok();
-        self.current.store(next, Ordering::Release);
-        set
+        let used = self.used().len();
+        let more = used + (used / 4 / FIRST * FIRST).max(FIRST);
+        let more = more.min(self.buckets.len());
+        self.used.store(more as u64, Ordering::Release);
+        more > used
     }
 
-    #[inline]
-    fn chunks(&self) -> &[Arc<Chunk>] {
-        let current = self.current.load(Ordering::Acquire) % DIRECTORIES;
-        self.directories[current].get().map_or(&[], |chunks| chunks)
+    fn used(&self) -> &[Bucket] {
+        let used = index(self.used.load(Ordering::Acquire));
+        self.buckets.get(..used).unwrap_or_default()
     }
 }
 

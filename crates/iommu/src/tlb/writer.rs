@@ -80,8 +80,17 @@ impl Writer {
     }
 
     /// Puts in an entry that has been counted. The table grows for it.
+    #[inline]
     pub(super) fn put(&mut self, table: &Table, entry: Entry) {
         let full = self.entries > table.len() / 4 * 3;
+        if !full && let Some(slot) = table.free_at_home(&entry) {
+            slot.put(&entry);
+        } else {
+            self.make_room(table, entry, full);
+        }
+    }
+
+    fn make_room(&mut self, table: &Table, entry: Entry, full: bool) {
         let pushed_out = if full {
             Some(entry)
         } else {
@@ -122,7 +131,7 @@ impl Writer {
             let Some(buckets) = table.buckets(entry.tag, entry.page) else {
                 break;
             };
-            let is_free = |slot: &&Slot| slot.entry().is_none();
+            let is_free = |slot: &&Slot| slot.is_free();
             let is_guest = |slot: &&Slot| {
                 let other = slot.entry();
                 other.is_some_and(|other| !table.is_home_of(slot, &other))
@@ -183,7 +192,7 @@ impl Writer {
             for number in pages(range, size) {
                 let page = Page::of(Iova::new(number << size.log2()), size.log2().into());
                 for (tag, _) in tags {
-                    if let Some(slot) = table.slot((*tag).into(), page) {
+                    if let Some((slot, _)) = table.find((*tag).into(), page) {
                         self.remove_if_covered(slot, scope);
                     }
                 }
