@@ -7,7 +7,7 @@ use swiommu_addr::{Iova, IovaRange};
 use swiommu_pgtable::Access;
 
 use crate::{
-    Fault, Marks, Pasid, Retention, Scope, Tag, TagMatch, Tlb, Trace, Translate, Translated,
+    Fault, Hit, Marks, Pasid, Retention, Scope, Tag, TagMatch, Tlb, Trace, Translate, Translated,
 };
 
 /// What a device keeps of the translations that it has asked for. An entry stays until an invalidation request for it comes to the
@@ -88,17 +88,14 @@ struct Ats {
 }
 
 impl Translate for Ats {
-    #[inline]
-    fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        let (tlb, tag) = (&self.cache.tlb, self.tag);
-        if let Some(hit) = tlb.lookup(tag, iova)
-            && hit.translated.permits(wanted)
-        {
-            return Ok(hit.translated);
-        }
-        let walk = tlb.begin_walk();
+    fn cached(&self, iova: Iova, wanted: Access) -> Option<Hit> {
+        self.cache.tlb.lookup(self.tag, iova)?.permitting(wanted)
+    }
+
+    fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+        let walk = self.cache.tlb.begin_walk();
         let found = self.unit.translate(iova, wanted)?;
-        walk.insert(tag, iova, &found, marks(self.pasid));
+        walk.insert(self.tag, iova, &found, marks(self.pasid));
         Ok(found)
     }
 
@@ -134,7 +131,7 @@ mod tests {
     struct Unit(AtomicU64);
 
     impl Translate for Unit {
-        fn translate(&self, _iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+        fn walk(&self, _iova: Iova, wanted: Access) -> Result<Translated, Fault> {
             Ok(Translated {
                 page: Pa::new(self.0.load(Ordering::Relaxed)),
                 size: PageSize::SIZE_4K,

@@ -8,6 +8,7 @@
 //! With the feature `vm-memory`, code that was written for rust-vmm's memory traits runs on a port: in a [`DmaSession`].
 
 mod attachments;
+mod entered;
 mod fault;
 mod port;
 #[cfg(feature = "vm-memory")]
@@ -22,4 +23,4 @@ pub use fault::{DmaError, Fault};
 pub use port::{AskForPage, DmaPort};
 #[cfg(feature = "vm-memory")]
 pub use session::{DmaSession, NoBackend};
-pub use translate::{Blocked, Translate, Translated};
+pub use translate::{Blocked, Hit, Translate, Translated};

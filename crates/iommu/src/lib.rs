@@ -34,7 +34,9 @@ mod viommu;
 pub mod vtd;
 
 pub use device_tlb::{DeviceTlb, DeviceTlbScope};
-pub use dma::{AskForPage, Attachments, Blocked, DmaError, DmaPort, Fault, Translate, Translated};
+pub use dma::{
+    AskForPage, Attachments, Blocked, DmaError, DmaPort, Fault, Hit, Translate, Translated,
+};
 #[cfg(feature = "vm-memory")]
 pub use dma::{DmaSession, NoBackend};
 pub use domain::{DirtyTracking, Domain, DomainFeatures, Mapping, NestedDomain, PagingDomain};

@@ -39,9 +39,10 @@ mod tests;
 use std::fmt;
 
 use swiommu_addr::{Iova, PageSizes};
+use swiommu_pgtable::Access;
 use swiommu_sabotage::Fault;
 
-use crate::Translated;
+use crate::{Hit, Translated};
 use entry::{Entry, Page, Picker, Target};
 use sync::{AtomicU64, Mutex, Ordering};
 use table::Table;
@@ -82,6 +83,15 @@ pub struct Cached {
     pub translated: Translated,
     /// What the model noted about it.
     pub marks: Marks,
+}
+
+impl Cached {
+    /// The translation, if it suffices for an access: what was cached for another kind of access may not.
+    #[inline]
+    pub(crate) fn permitting(self, wanted: Access) -> Option<Hit> {
+        let permits = self.translated.access.contains(wanted) || Fault::IgnoreCachedAccess.is_on();
+        permits.then(|| self.translated.into())
+    }
 }
 
 /// What has happened in a cache.

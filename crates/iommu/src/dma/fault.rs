@@ -6,29 +6,45 @@ use swiommu_pgtable::Access;
 
 /// Why a request could not be translated.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{reason}")]
+#[error("{}", self.reason())]
 pub struct Fault {
-    /// Which rule of the architecture, with the numbers that broke it.
-    pub reason: String,
-    /// Whether the device may ask for the page, and try again when it is there.
-    pub can_be_requested: bool,
+    /// In a box, so that a translation that succeeds is returned in registers.
+    details: Box<Details>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Details {
+    reason: String,
+    can_be_requested: bool,
 }
 
 impl Fault {
-    /// A fault that ends the request.
+    /// A fault that ends the request. The reason says which rule of the architecture was broken, with the numbers that broke it.
     pub fn abort(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            can_be_requested: false,
-        }
+        Self::new(reason.into(), false)
     }
 
     /// A fault that a page request may mend.
     pub fn requestable(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            can_be_requested: true,
-        }
+        Self::new(reason.into(), true)
+    }
+
+    fn new(reason: String, can_be_requested: bool) -> Self {
+        let details = Box::new(Details {
+            reason,
+            can_be_requested,
+        });
+        Self { details }
+    }
+
+    /// Which rule of the architecture, with the numbers that broke it.
+    pub fn reason(&self) -> &str {
+        &self.details.reason
+    }
+
+    /// Whether the device may ask for the page, and try again when it is there.
+    pub fn can_be_requested(&self) -> bool {
+        self.details.can_be_requested
     }
 }
 

@@ -1,14 +1,16 @@
 //! A device's access to memory.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use swiommu_addr::{Address, Iova, IovaRange, Pa, PaRange};
 use swiommu_mem::{AccessError, AtomicInteger, PhysicalMemory, VolatileSlice};
 use swiommu_pgtable::Access;
 
-use super::{Attachments, DmaError, Fault, Translate, Translated};
-use crate::{Guard, Pasid, Reader, Trace};
+use super::entered::Entered;
+use super::{Attachments, DmaError, Translate, Translated};
+use crate::{Pasid, Reader, Trace};
 
 /// At most this many bytes are copied under one guard, so that nobody who unmaps waits for long.
 const PIECE: u64 = 64 * 1024;
@@ -76,8 +78,7 @@ impl DmaPort {
     /// [`DmaError`]; bytes before the failing one may have been read.
     pub fn read(&mut self, iova: Iova, into: &mut [u8]) -> Result<(), DmaError> {
         let wanted = Access::READ & self.privilege;
-        self.each(iova, into.len() as u64, wanted, |memory, part| {
-            let (at, bytes) = (part.memory, part.bytes);
+        self.each(iova, into.len() as u64, wanted, |memory, at, bytes| {
             memory.read(at, &mut into[bytes])
         })
     }
@@ -88,8 +89,8 @@ impl DmaPort {
     /// [`DmaError`]; bytes before the failing one may have been written.
     pub fn write(&mut self, iova: Iova, from: &[u8]) -> Result<(), DmaError> {
         let wanted = Access::WRITE & self.privilege;
-        self.each(iova, from.len() as u64, wanted, |memory, part| {
-            memory.write(part.memory, &from[part.bytes])
+        self.each(iova, from.len() as u64, wanted, |memory, at, bytes| {
+            memory.write(at, &from[bytes])
         })
     }
 
@@ -106,17 +107,17 @@ impl DmaPort {
         mut visit: impl FnMut(VolatileSlice<'_>),
     ) -> Result<(), DmaError> {
         let wanted = wanted & self.privilege;
-        self.each(iova, len, wanted, |memory, part| {
-            let range = PaRange::from_len(part.memory, part.bytes.len() as u64);
+        self.each(iova, len, wanted, |memory, at, bytes| {
+            let range = PaRange::from_len(at, bytes.len() as u64);
             let slice = range.and_then(|range| memory.slice(range));
-            visit(slice.ok_or(AccessError::NoMemory(part.memory))?);
+            visit(slice.ok_or(AccessError::NoMemory(at))?);
             Ok(())
         })
     }
 
     /// The walk that a request for `iova` would take if nothing were cached, as the tables are now.
     pub fn trace(&mut self, iova: Iova) -> Trace {
-        self.enter().translate.trace(iova)
+        self.enter().trace(iova)
     }
 
     /// Where an IOVA leads for a request that wants `wanted`, and may do there: a translation request, without an access. By the time
@@ -199,20 +200,21 @@ impl DmaPort {
         }
         let wanted = (Access::READ | Access::WRITE) & self.privilege;
         let mut found = T::default();
-        self.each(iova, size as u64, wanted, |memory, part| {
-            found = memory.update(part.memory, &change)?;
+        self.each(iova, size as u64, wanted, |memory, at, _| {
+            found = memory.update(at, &change)?;
             Ok(())
         })?;
         Ok(found)
     }
 
-    /// Walks the memory behind a range in pieces, each under a guard and in one page.
+    /// Walks the memory behind a range, which often lies in one page.
+    #[inline]
     fn each(
         &mut self,
         start: Iova,
         len: u64,
         wanted: Access,
-        mut visit: impl FnMut(&PhysicalMemory, Part) -> Result<(), AccessError>,
+        mut visit: impl FnMut(&PhysicalMemory, Pa, Range<usize>) -> Result<(), AccessError>,
     ) -> Result<(), DmaError> {
         let Some(last) = len.checked_sub(1) else {
             return Ok(());
@@ -220,23 +222,53 @@ impl DmaPort {
         if start.checked_add(last).is_none() {
             return Err(DmaError::Overflow { iova: start, len });
         }
+        let begun = {
+            let entered = self.enter();
+            let mut begun = Ok(());
+            if let Some(found) = entered.find(start, wanted, &mut begun)
+                && len <= PIECE
+                && len <= found.rest(start)
+            {
+                let visited = visit(entered.memory, found.resolve(start), 0..host(len));
+                return visited.map_err(|error| DmaError::Memory { iova: start, error });
+            }
+            begun
+        };
+        self.each_of_several(begun, start, len, wanted, &mut visit)
+    }
+
+    /// Walks the memory behind a range in pieces, each under a guard and in one page; at once, or after a page that did not come.
+    #[cold]
+    #[inline(never)]
+    fn each_of_several(
+        &mut self,
+        begun: Result<(), DmaError>,
+        start: Iova,
+        len: u64,
+        wanted: Access,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), DmaError> {
+        let mut stopped = begun;
         let mut done = 0;
         let mut requests = 0;
-        while done < len {
-            let until = len.min(done + PIECE);
-            let stopped = self.piece(start, &mut done, until, wanted, &mut visit);
-            let Err(error) = stopped else { continue };
-            let DmaError::Fault { iova, fault, .. } = &error else {
-                return Err(error);
-            };
-            requests += 1;
-            let ask = self.ask.as_mut().filter(|_| fault.can_be_requested);
-            let comes = requests <= REQUESTS && ask.is_some_and(|ask| ask(*iova, wanted));
-            if !comes {
-                return Err(error);
+        loop {
+            if let Err(error) = stopped {
+                let DmaError::Fault { iova, fault, .. } = &error else {
+                    return Err(error);
+                };
+                requests += 1;
+                let ask = self.ask.as_mut().filter(|_| fault.can_be_requested());
+                let comes = requests <= REQUESTS && ask.is_some_and(|ask| ask(*iova, wanted));
+                if !comes {
+                    return Err(error);
+                }
             }
+            if done == len {
+                return Ok(());
+            }
+            let until = len.min(done + PIECE);
+            stopped = self.piece(start, &mut done, until, wanted, visit);
         }
-        Ok(())
     }
 
     /// Enters the epoch, and looks what is attached.
@@ -245,83 +277,43 @@ impl DmaPort {
         let guard = self.reader.enter();
         let version = self.attachments.version();
         if version != self.version {
-            self.translate = self.attachments.get(self.pasid);
+            self.translate = get_attached(&self.attachments, self.pasid);
             self.version = version;
         }
-        Entered {
-            memory: &self.memory,
-            translate: &*self.translate,
-            _guard: guard,
-        }
+        Entered::new(&self.memory, &*self.translate, guard)
     }
 
-    /// The part of [`each`](Self::each) that happens under one guard. `done` counts what was visited.
-    #[inline]
+    /// The part that happens under one guard. `done` counts what was visited.
     fn piece(
         &mut self,
         start: Iova,
         done: &mut u64,
         until: u64,
         wanted: Access,
-        visit: &mut impl FnMut(&PhysicalMemory, Part) -> Result<(), AccessError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), DmaError> {
         let entered = self.enter();
         while *done < until {
             let iova = start.wrapping_add(*done);
-            let translated = entered.translate(iova, wanted)?;
-            let rest = translated.size.bytes() - iova.offset_in(translated.size);
-            let now = rest.min(until - *done);
-            let part = Part {
-                memory: translated.resolve(iova),
-                bytes: host(*done)..host(*done + now),
-            };
-            visit(entered.memory, part).map_err(|error| DmaError::Memory { iova, error })?;
+            let found = entered.translate(iova, wanted)?;
+            let now = found.rest(iova).min(until - *done);
+            let bytes = host(*done)..host(*done + now);
+            let visited = visit(entered.memory, found.resolve(iova), bytes);
+            visited.map_err(|error| DmaError::Memory { iova, error })?;
             *done += now;
         }
         Ok(())
     }
 }
 
-/// A port that is inside its epoch, with what is attached now.
-pub(super) struct Entered<'a> {
-    pub(super) memory: &'a PhysicalMemory,
-    translate: &'a dyn Translate,
-    _guard: Guard<'a>,
-}
+/// What is done with a piece: memory, and the bytes of the access that are there.
+type Visit<'a> = dyn FnMut(&PhysicalMemory, Pa, Range<usize>) -> Result<(), AccessError> + 'a;
 
-impl Entered<'_> {
-    /// Where `iova` leads, for as long as the port is inside.
-    #[inline]
-    pub(super) fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, DmaError> {
-        translate_all(self.translate, iova, wanted).map_err(|fault| DmaError::Fault {
-            iova,
-            wanted,
-            fault,
-        })
-    }
-}
-
-/// Translates for several kinds of access at once: each must be allowed.
-#[inline]
-fn translate_all(
-    translate: &dyn Translate,
-    iova: Iova,
-    wanted: Access,
-) -> Result<Translated, Fault> {
-    if wanted.bits().is_power_of_two() {
-        return translate.translate(iova, wanted);
-    }
-    let mut last = Err(Fault::abort("the request wants no access"));
-    for one in wanted.iter() {
-        last = Ok(translate.translate(iova, one)?);
-    }
-    last
-}
-
-/// A piece of an access: memory, and which of the access' bytes it is.
-struct Part {
-    memory: Pa,
-    bytes: std::ops::Range<usize>,
+/// Apart, so that what is done each time is short.
+#[cold]
+#[inline(never)]
+fn get_attached(attachments: &Attachments, pasid: Pasid) -> Arc<dyn Translate> {
+    attachments.get(pasid)
 }
 
 /// How many bytes of a piece a buffer of `room` bytes takes.

@@ -14,7 +14,7 @@ use vm_memory::{
     GuestMemoryRegionBytes, GuestUsize, Permissions, VolatileSlice,
 };
 
-use super::port::Entered;
+use super::entered::Entered;
 use super::{DmaError, DmaPort};
 
 impl DmaPort {
@@ -78,9 +78,8 @@ impl DmaSession<'_> {
         wanted: Access,
     ) -> Result<VolatileSlice<'_>, GuestMemoryError> {
         let found = self.entered.translate(iova, wanted).and_then(|translated| {
-            let rest = translated.size.bytes() - iova.offset_in(translated.size);
             let at = translated.resolve(iova);
-            let memory = PaRange::from_len(at, rest.min(len as u64));
+            let memory = PaRange::from_len(at, translated.rest(iova).min(len as u64));
             let slice = memory.and_then(|memory| self.entered.memory.slice(memory));
             slice.ok_or(DmaError::Memory {
                 iova,

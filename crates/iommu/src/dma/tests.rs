@@ -17,7 +17,7 @@ struct Map {
 const PAGE: PageSize = PageSize::SIZE_4K;
 
 impl Translate for Map {
-    fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+    fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
         let number = iova.get() >> PAGE.log2();
         let pages = self.pages.lock().unwrap();
         let found = pages.iter().find(|(page, ..)| *page == number);

@@ -15,7 +15,7 @@ use super::recent::Recent;
 use super::spec::{Class, Context, EventId, Ste, Transaction};
 use super::unit::Shared;
 use super::{SmmuStage1, SmmuStage2, SmmuViommu, StreamId, stage1};
-use crate::{Fault, Pasid, Trace, Translate, Translated, VirtId};
+use crate::{Fault, Hit, Pasid, Trace, Translate, Translated, VirtId};
 
 pub(super) use nested::Nested;
 
@@ -152,10 +152,8 @@ impl Requester {
     ) -> Result<Translated, Wrong> {
         let caches = &self.shared.caches;
         let known = tags.iter().find_map(|tag| caches.lookup(*tag, iova));
-        if let Some(hit) = known
-            && hit.translated.permits(wanted)
-        {
-            return Ok(hit.translated);
+        if let Some(found) = known.and_then(|hit| hit.permitting(wanted)) {
+            return Ok(found.into());
         }
         let (tag, found, leaf) = walk()?;
         if known.is_some_and(|known| !is_to_be_marked(&known, wanted)) {
@@ -227,27 +225,19 @@ impl Requester {
         }
         Fault::abort(wrong.reason)
     }
+}
 
-    /// Looks further. Apart, so that a hit costs little.
-    #[cold]
-    #[inline(never)]
-    fn miss(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+impl Translate for Requester {
+    fn cached(&self, iova: Iova, wanted: Access) -> Option<Hit> {
+        let (tag, address) = self.likely(iova)?;
+        self.shared.caches.lookup(tag, address)?.permitting(wanted)
+    }
+
+    fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
         // Before a descriptor is looked at: who changes that invalidates both, and may be done with it when the walk begins.
         let miss = self.shared.caches.begin_walk();
         let found = self.find(&miss, iova, wanted);
         found.map_err(|wrong| self.refuse(wrong, iova, wanted))
-    }
-}
-
-impl Translate for Requester {
-    fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        if let Some((tag, address)) = self.likely(iova)
-            && let Some(hit) = self.shared.caches.lookup(tag, address)
-            && hit.translated.permits(wanted)
-        {
-            return Ok(hit.translated);
-        }
-        self.miss(iova, wanted)
     }
 
     fn trace(&self, iova: Iova) -> Trace {

@@ -17,7 +17,7 @@ use crate::two_stage::{
     trace_guest, trace_host,
 };
 use crate::{
-    Fault, Marks, Pasid, Scope, Stage, Tag, TagMatch, Trace, Translate, Translated, Walk, Ways,
+    Fault, Hit, Marks, Pasid, Scope, Stage, Tag, TagMatch, Trace, Translate, Translated, Walk, Ways,
 };
 
 /// Requests of a source, or of one of its PASIDs, by its PASID-table entry.
@@ -83,7 +83,7 @@ impl Requester {
     }
 
     /// Walks the tables.
-    fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, Refused> {
+    fn walk_tables(&self, iova: Iova, wanted: Access) -> Result<Translated, Refused> {
         self.gate(wanted)?;
         match &self.stages {
             Stages::First(first) => {
@@ -123,7 +123,7 @@ impl Requester {
     }
 
     /// The end of most walks: tables of leaves that are known, leaves that need no mark and permit what is wanted. `None` says nothing; this
-    /// is the short cut past [`walk`](Self::walk).
+    /// is the short cut past [`walk_tables`](Self::walk_tables).
     #[inline]
     fn walk_at_once(&self, iova: Iova, wanted: Access) -> Option<Translated> {
         if !self.permitted.contains(wanted) {
@@ -238,20 +238,7 @@ fn first_stage_format(first: FirstStage) -> X86_64 {
 }
 
 impl Requester {
-    /// Walks, and caches what it finds. Apart, so that a hit costs little.
-    #[cold]
-    #[inline(never)]
-    fn miss(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        let walk = self.shared.caches.tlb.begin_walk();
-        if let Some(mut found) = self.walk_at_once(iova, wanted) {
-            // What finds the entry again has not passed the gate.
-            found.access &= self.permitted;
-            walk.insert(self.tag, iova, &found, Marks::NONE);
-            return Ok(found);
-        }
-        self.walk_and_cache(walk, iova, wanted)
-    }
-
+    /// Walks, and caches what it finds.
     #[cold]
     #[inline(never)]
     fn walk_and_cache(
@@ -260,7 +247,7 @@ impl Requester {
         iova: Iova,
         wanted: Access,
     ) -> Result<Translated, Fault> {
-        match self.walk(iova, wanted) {
+        match self.walk_tables(iova, wanted) {
             Ok(mut found) => {
                 found.access &= self.permitted;
                 walk.insert(self.tag, iova, &found, Marks::NONE);
@@ -269,9 +256,11 @@ impl Requester {
             Err(refused) => {
                 let (source, pasid, code) = (self.source, self.pasid, refused.reason.code());
                 tracing::debug!(%source, %pasid, %iova, code, "DMA fault: {refused}");
-                Err(Fault {
-                    reason: refused.to_string(),
-                    can_be_requested: refused.reason.can_be_requested(),
+                let reason = refused.to_string();
+                Err(if refused.reason.can_be_requested() {
+                    Fault::requestable(reason)
+                } else {
+                    Fault::abort(reason)
                 })
             }
         }
@@ -279,11 +268,20 @@ impl Requester {
 }
 
 impl Translate for Requester {
-    fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
-        match self.shared.caches.tlb.lookup(self.tag, iova) {
-            Some(hit) if hit.translated.permits(wanted) => Ok(hit.translated),
-            _ => self.miss(iova, wanted),
+    fn cached(&self, iova: Iova, wanted: Access) -> Option<Hit> {
+        let hit = self.shared.caches.tlb.lookup(self.tag, iova)?;
+        hit.permitting(wanted)
+    }
+
+    fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+        let walk = self.shared.caches.tlb.begin_walk();
+        if let Some(mut found) = self.walk_at_once(iova, wanted) {
+            // What finds the entry again has not passed the gate.
+            found.access &= self.permitted;
+            walk.insert(self.tag, iova, &found, Marks::NONE);
+            return Ok(found);
         }
+        self.walk_and_cache(walk, iova, wanted)
     }
 
     fn trace(&self, iova: Iova) -> Trace {

@@ -102,7 +102,7 @@ pub(crate) fn says<M: Model>(error: &DmaError, page: u64, why: &Why) -> TestCase
     prop_assert_eq!(iova.get() / PAGE, page);
     let expected = M::code(why);
     prop_assert_eq!(
-        M::code_in(&fault.reason),
+        M::code_in(fault.reason()),
         Some(expected),
         "{}: {}",
         why,

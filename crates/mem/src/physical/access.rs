@@ -52,7 +52,6 @@ impl PhysicalMemory {
     ///
     /// # Errors
     /// [`AccessError`]; some bytes may have been copied.
-    #[inline]
     pub fn read(&self, from: Pa, into: &mut [u8]) -> Result<(), AccessError> {
         if let Some(slice) = self.mapped(from, into.len()) {
             slice.read(0, into);
@@ -65,7 +64,6 @@ impl PhysicalMemory {
     ///
     /// # Errors
     /// [`AccessError`]; some bytes may have been copied.
-    #[inline]
     pub fn write(&self, to: Pa, from: &[u8]) -> Result<(), AccessError> {
         if let Some(slice) = self.mapped(to, from.len()) {
             slice.write(0, from);
@@ -90,8 +88,7 @@ impl PhysicalMemory {
     /// The memory from `start` on, where all of it is mapped.
     #[inline]
     fn mapped(&self, start: Pa, len: usize) -> Option<VolatileSlice<'_>> {
-        let memory = PaRange::from_len(start, len as u64)?;
-        self.region.slice(memory)
+        self.region.mapped(start, len)
     }
 
     #[cold]

@@ -131,12 +131,17 @@ impl Region {
     /// The memory of a range that is mapped directly.
     #[inline]
     pub(crate) fn slice(&self, memory: PaRange) -> Option<VolatileSlice<'_>> {
-        let len = memory.len()?;
-        if !self.watched.slots().covers(memory.start().get(), len) {
+        self.mapped(memory.start(), host_len(memory.len()?))
+    }
+
+    /// The `len` bytes from `start` on, where they are mapped directly.
+    #[inline]
+    pub(crate) fn mapped(&self, start: Pa, len: usize) -> Option<VolatileSlice<'_>> {
+        if !self.watched.slots().covers(start.get(), len as u64) {
             return None;
         }
         // SAFETY: what the slots cover has been mapped readable and writable by `place_file`, and stays so (module).
-        Some(unsafe { VolatileSlice::new(self.at(memory.start().get()), host_len(len)) })
+        Some(unsafe { VolatileSlice::new(self.at(start.get()), len) })
     }
 
     /// Puts empty memory of our own at a range, in place of what is mapped there.

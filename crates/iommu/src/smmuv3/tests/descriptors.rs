@@ -90,7 +90,7 @@ fn substream_0_is_taken_by_requests_without_one() {
         swiommu_addr::Iova::new(5 * PAGE),
         swiommu_pgtable::Access::USER_READ,
     );
-    assert!(refused.unwrap_err().reason.contains("F_STREAM_DISABLED"));
+    assert!(refused.unwrap_err().reason().contains("F_STREAM_DISABLED"));
     assert_eq!(w.records.take()[0][0], record(0x06, 0, 1));
     w.attach([gpa(CDS) | 0xb | cd_max(2), BYPASS]);
     let requester = w.endpoint.requester_of_substream(0);
