@@ -165,6 +165,7 @@ impl Tlb {
         Walk {
             tlb: self,
             invalidations: self.invalidations.load(Ordering::Acquire),
+            outrun_by: OutrunBy::Covering,
         }
     }
 
@@ -203,9 +204,13 @@ impl Tlb {
         self.table.allocated()
     }
 
-    fn insert(&self, began: u64, entry: Entry) {
+    fn insert(&self, walk: &Walk<'_>, entry: Entry) {
         let mut writer = self.writer.lock();
-        if writer.history.covers_since(began, &entry) && !Fault::LateInsert.is_on() {
+        let outrun = match walk.outrun_by {
+            OutrunBy::Covering => writer.history.covers_since(walk.invalidations, &entry),
+            OutrunBy::Any => writer.history.is_longer_than(walk.invalidations),
+        };
+        if outrun && !Fault::LateInsert.is_on() {
             writer.counters.outrun += 1;
             return;
         }
@@ -251,9 +256,24 @@ pub struct Walk<'a> {
     tlb: &'a Tlb,
     /// How many had begun when it began.
     invalidations: u64,
+    outrun_by: OutrunBy,
+}
+
+/// Which invalidations keep the result of a walk out that began before them.
+#[derive(Clone, Copy, Debug)]
+enum OutrunBy {
+    Covering,
+    Any,
 }
 
 impl Walk<'_> {
+    /// The same walk, whose result is not cached if any invalidation at all has begun since. That is for who has just made known how
+    /// its result is invalidated: an invalidation that knew nothing of it had begun before, and one that has yet to begin knows it.
+    pub fn outrun_by_any(self) -> Self {
+        let outrun_by = OutrunBy::Any;
+        Self { outrun_by, ..self }
+    }
+
     /// Caches what was found for the page that `iova` lies in, unless the cache is off, or an invalidation that covers it has
     /// begun since the walk did. An entry of the same tag and page is replaced. Pages smaller than 4 KiB are not cached.
     pub fn insert(&self, tag: impl Into<Tag>, iova: Iova, translated: &Translated, marks: Marks) {
@@ -261,7 +281,7 @@ impl Walk<'_> {
             return;
         }
         if let Some(entry) = Entry::new(tag.into(), iova, translated, marks) {
-            self.tlb.insert(self.invalidations, entry);
+            self.tlb.insert(self, entry);
         }
     }
 }

@@ -179,12 +179,6 @@ impl Caches {
             Some(asid) => vec![Tag::Asid { vmid, asid }.all(), Tag::Global { vmid }.all()],
             None => vec![of_stage1(vmid)],
         };
-        let split = self.split.load(Ordering::Acquire);
-        let is_concerned = |leaf: &Leaf| {
-            leaf.bit() & split != 0
-                && cover.granule.is_none_or(|granule| granule == leaf.granule)
-                && cover.level.is_none_or(|level| level == leaf.level)
-        };
         for scope in owners {
             if !cover.leaf || Sabotage::ForgetTables.is_on() {
                 let tables = &self.walked.structures;
@@ -198,6 +192,13 @@ impl Caches {
                 direct = numbered(direct, LEVEL, level);
             }
             self.walked.invalidate_leaves(&direct);
+            // Only now: the first part of such a leaf is cached if nothing was invalidated before, and its bit was set before it was.
+            let split = self.split.load(Ordering::Acquire);
+            let is_concerned = |leaf: &Leaf| {
+                leaf.bit() & split != 0
+                    && cover.granule.is_none_or(|granule| granule == leaf.granule)
+                    && cover.level.is_none_or(|level| level == leaf.level)
+            };
             for leaf in Leaf::all().filter(is_concerned) {
                 let whole = cover.range.align_out(leaf.size());
                 self.walked.invalidate_leaves(&leaf.of(scope.within(whole)));
@@ -218,9 +219,10 @@ impl Miss<'_> {
         if let Some(leaf) = leaf {
             marks = marks.and(leaf.marks());
             if found.translated.size < leaf.size() && self.split & leaf.bit() == 0 {
-                // Who invalidates now may not know of it yet, so the next one is cached.
                 self.caches.split.fetch_or(leaf.bit(), Ordering::AcqRel);
-                return;
+                // Who invalidates at this moment may not know of it yet.
+                let walk = self.walk.outrun_by_any();
+                return walk.insert(tag, iova, &found.translated, marks);
             }
         }
         self.walk.insert(tag, iova, &found.translated, marks);

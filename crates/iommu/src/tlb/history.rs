@@ -30,7 +30,13 @@ impl History {
     /// Whether one after the first `count` covers the entry, or may do so for all that is remembered.
     #[inline]
     pub(super) fn covers_since(&self, count: u64, entry: &Entry) -> bool {
-        self.count != count && self.last_cover(count, entry)
+        self.is_longer_than(count) && self.last_cover(count, entry)
+    }
+
+    /// Whether there was one after the first `count`.
+    #[inline]
+    pub(super) fn is_longer_than(&self, count: u64) -> bool {
+        self.count > count
     }
 
     fn last_cover(&self, count: u64, entry: &Entry) -> bool {

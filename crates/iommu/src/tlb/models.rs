@@ -8,7 +8,7 @@ use swiommu_pgtable::Access;
 
 use super::entry::{Entry, Page};
 use super::slot::Slot;
-use super::{Caches, Marks, Scope, Tlb};
+use super::{Caches, Marks, Scope, TagMatch, Tlb};
 use crate::Translated;
 use crate::tlb::Retention;
 
@@ -72,6 +72,35 @@ fn what_was_walked_before_an_invalidation_does_not_stay() {
         assert!(fresh(&tlb), "stale when the invalidation has returned");
         device.join().unwrap();
         assert!(fresh(&tlb), "stale later");
+    });
+}
+
+/// A walk finds something of a kind that there was none of, and makes that known before it is cached. An invalidation that does not
+/// cover it by itself, but does if the kind is known, looks for that after it has begun.
+#[test]
+fn the_first_of_a_kind_is_invalidated_or_not_cached() {
+    loom::model(|| {
+        let tlb = Arc::new(Tlb::new(Retention::LegalMaximum));
+        let leaf = Arc::new(AtomicU64::new(1));
+        let known = Arc::new(AtomicU64::new(0));
+        let device = {
+            let (tlb, leaf, known) = (tlb.clone(), leaf.clone(), known.clone());
+            thread::spawn(move || {
+                let walk = tlb.begin_walk();
+                let found = leads_to(leaf.load(Ordering::Relaxed));
+                known.store(1, Ordering::Release);
+                let walk = walk.outrun_by_any();
+                walk.insert(3, IOVA, &found, Marks::NONE);
+            })
+        };
+        leaf.store(2, Ordering::Relaxed);
+        tlb.invalidate(&Scope::tags(TagMatch::exact(4)));
+        if known.load(Ordering::Acquire) == 1 {
+            tlb.invalidate(&Scope::ALL);
+        }
+        device.join().unwrap();
+        let found = tlb.lookup(3, IOVA).map(|cached| cached.translated);
+        assert!(found.is_none_or(|found| found == leads_to(2)), "stale");
     });
 }
 

@@ -190,6 +190,18 @@ fn a_walk_that_an_invalidation_overtook_leaves_nothing() {
 }
 
 #[test]
+fn a_walk_may_be_outrun_by_an_invalidation_of_something_else() {
+    let tlb = legal_maximum();
+    let to = leads_to(1, PAGE);
+    let walk = tlb.begin_walk().outrun_by_any();
+    walk.insert(1, iova(5), &to, Marks::NONE);
+    assert_eq!(found(&tlb, 1, 5), Some(1), "there was none");
+    tlb.invalidate(&Scope::tags(TagMatch::exact(2)).within(pages(9, 1)));
+    walk.insert(1, iova(6), &to, Marks::NONE);
+    assert_eq!((found(&tlb, 1, 6), tlb.counters().outrun), (None, 1));
+}
+
+#[test]
 fn a_walk_that_takes_too_long_leaves_nothing() {
     let tlb = legal_maximum();
     let walk = tlb.begin_walk();
