@@ -4,6 +4,7 @@ mod copy;
 mod memcpy;
 mod peer;
 
+use crate::nested::Model;
 use crate::table::Table;
 
 const ABOUT: &str = "DMA through nested translation, random pages of 4 KiB; CPU time of the thread, median of 9 interleaved rounds.
@@ -12,7 +13,10 @@ from where they are mapped in this process. vm-memory's IommuMemory has its Iotl
 all translations.";
 
 pub(crate) fn run() -> anyhow::Result<Table> {
-    let mut rows = copy::pages()?;
-    rows.extend(copy::small()?);
+    let mut rows = Vec::new();
+    for (name, model) in Model::all() {
+        rows.extend(copy::pages(name, model)?);
+        rows.extend(copy::small(name, model)?);
+    }
     Ok(Table { about: ABOUT, rows })
 }

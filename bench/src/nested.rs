@@ -1,42 +1,36 @@
-//! A device behind VT-d, and a guest's tables that it reaches memory through.
+//! A device behind a model, and a guest's tables that it reaches memory through.
+
+mod guest;
+mod smmuv3;
+mod vtd;
 
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use swiommu_abi::hwpt::{IommuHwptDataType, IommuHwptVtdS1};
-use swiommu_abi::invalidate::{
-    IommuHwptInvalidateDataType, IommuHwptVtdS1Invalidate, IommuHwptVtdS1InvalidateFlags,
-};
-use swiommu_addr::{Address, HvaRange, Iova, Pa, PaRange, PageSize, PageSizes};
-use swiommu_iommu::vtd::{SourceId, VtdEndpoint, VtdSettings, VtdUnit};
+use swiommu_addr::{Iova, Pa, PaRange, PageSize, PageSizes};
+use swiommu_iommu::smmuv3::SmmuSettings;
+use swiommu_iommu::vtd::VtdSettings;
 use swiommu_iommu::{
-    DmaPort, Domain, DriverError, Endpoint, Epochs, GroupId, Mapping, NestedDomain, NestedRequest,
-    OwnData, OwnRequests, PagingDomain, PagingFlags, PagingRequest, Pasid, Prot, Unit,
+    DmaPort, DriverError, Endpoint, Mapping, PagingDomain, PagingFlags, PagingRequest, Prot, Unit,
 };
-use swiommu_mem::{Access, AddressSpace, Config, LocalSpace, PhysicalMemory, VolatileSlice};
+use swiommu_mem::{Config, LocalSpace, PhysicalMemory, VolatileSlice};
 
 use crate::random::cycle;
+use guest::{Entries, GUEST, Guest};
+use smmuv3::Smmuv3;
+use vtd::Vtd;
 
 pub(crate) const PAGE: u64 = 0x1000;
 
 /// Where devices have the pages: not at the start of any table.
 pub(crate) const FIRST: u64 = 0x7fff_1234_5000;
-/// Where the guest has its memory.
-const GUEST: u64 = 0x1_0000_0000;
-
-/// Present, writable, for users, accessed, dirty.
-const ENTRY: u64 = 0x67;
-const ENTRIES: u64 = 512;
-
-const GIB: u64 = 1 << 30;
 
 /// A device, and its pages behind one and two stages. Leaves are of 4 KiB in all tables.
 pub(crate) struct Machine {
     memory: Arc<PhysicalMemory>,
     /// Whose memory the pages are.
     _guest: Guest,
-    endpoint: Arc<VtdEndpoint>,
-    nested: Arc<dyn NestedDomain>,
+    device: Box<dyn Device>,
     first_memory: Pa,
     pages: u64,
 }
@@ -50,57 +44,58 @@ pub(crate) enum Stages {
     Two,
 }
 
-impl Stages {
-    fn pasid(self) -> Pasid {
-        match self {
-            Self::One => Pasid(1),
-            Self::Two => Pasid(2),
-        }
+/// What a device is behind.
+#[derive(Clone, Copy)]
+pub(crate) enum Model {
+    Vtd(VtdSettings),
+    Smmuv3(SmmuSettings),
+}
+
+impl Model {
+    /// Both, as they are if nothing else is chosen.
+    pub(crate) fn all() -> [(&'static str, Self); 2] {
+        [
+            ("VT-d", Self::Vtd(VtdSettings::default())),
+            ("SMMUv3", Self::Smmuv3(SmmuSettings::default())),
+        ]
     }
+}
+
+/// A device behind a model.
+trait Device: Send + Sync {
+    /// What the guest's entries are to the model.
+    fn entries(&self) -> Entries;
+    /// The only stage of one way, and the second of the other.
+    fn tables(&self) -> [&Arc<dyn PagingDomain>; 2];
+    /// Attaches the only stage, and the guest's in front of the second.
+    fn attach(&mut self, guest: &mut Guest) -> anyhow::Result<()>;
+    fn port(&self, stages: Stages) -> DmaPort;
+    /// Has the guest say that it has changed leaves, all of them.
+    fn invalidate_leaves(&self) -> anyhow::Result<()>;
 }
 
 impl Machine {
     /// A device with so many pages. Page `n` of what it sees is page `order[n]` of memory, where `order` is a single cycle.
-    pub(crate) fn new(pages: u64, settings: VtdSettings) -> anyhow::Result<Self> {
+    pub(crate) fn new(pages: u64, model: Model) -> anyhow::Result<Self> {
         let memory = PhysicalMemory::new(Config::default())?;
         let space = LocalSpace::new(&memory)?;
-        let unit = VtdUnit::new(&memory, &Epochs::new(), settings);
-        let endpoint = VtdEndpoint::new(&unit, SourceId(0x0100), GroupId(1));
-        let mut guest = Guest::new(space, pages)?;
+        let mut device: Box<dyn Device> = match model {
+            Model::Vtd(settings) => Box::new(Vtd::new(&memory, settings)?),
+            Model::Smmuv3(settings) => Box::new(Smmuv3::new(&memory, settings)?),
+        };
+        let mut guest = Guest::new(space, pages, device.entries())?;
         let order = cycle(pages);
-
-        let own = paging(&unit, &endpoint, PagingFlags::empty())?;
-        let parent = paging(&unit, &endpoint, PagingFlags::NEST_PARENT)?;
-        map(&*parent, GUEST, &guest.runs()?)?;
+        let [own, parent] = device.tables();
+        map(&**parent, GUEST, &guest.runs()?)?;
         for (page, target) in (0..).zip(&order) {
             let at = guest.memory_of(GUEST + target * PAGE)?;
-            map(&*own, FIRST + page * PAGE, &[page_at(at)?])?;
+            map(&**own, FIRST + page * PAGE, &[page_at(at)?])?;
             guest.map(FIRST + page * PAGE, GUEST + target * PAGE)?;
         }
-        let table = IommuHwptVtdS1 {
-            flags: 0,
-            pgtbl_addr: guest.root,
-            addr_width: 48,
-            __reserved: 0,
-        };
-        let data = OwnData::new(IommuHwptDataType::VTD_S1.0, &table);
-        let request = NestedRequest {
-            flags: PagingFlags::PASID,
-            data: &data,
-        };
-        let nested = unit
-            .alloc_nested(&*endpoint, &parent, &request)
-            .map_err(|error| refused(&error))?;
-        endpoint
-            .attach(Stages::One.pasid(), &Domain::Paging(own))
-            .map_err(|error| refused(&error))?;
-        endpoint
-            .attach(Stages::Two.pasid(), &Domain::Nested(nested.clone()))
-            .map_err(|error| refused(&error))?;
+        device.attach(&mut guest)?;
         Ok(Self {
             memory,
-            endpoint,
-            nested,
+            device,
             first_memory: guest.memory_of(GUEST)?,
             pages,
             _guest: guest,
@@ -109,7 +104,7 @@ impl Machine {
 
     /// The way to memory.
     pub(crate) fn port(&self, stages: Stages) -> DmaPort {
-        self.endpoint.dma_port(stages.pasid())
+        self.device.port(stages)
     }
 
     /// The memory of all pages, where it is mapped in this process.
@@ -137,84 +132,13 @@ impl Machine {
 
     /// Has the guest say that it has changed leaves, all of them.
     pub(crate) fn invalidate_leaves(&self) -> anyhow::Result<()> {
-        let leaves = IommuHwptVtdS1Invalidate {
-            addr: FIRST & !(GIB - 1),
-            npages: GIB / PAGE,
-            flags: IommuHwptVtdS1InvalidateFlags::LEAF.bits(),
-            __reserved: 0,
-        };
-        let requests = [leaves];
-        let requests = OwnRequests::new(IommuHwptInvalidateDataType::VTD_S1.0, &requests);
-        let done = self.nested.invalidate(&requests);
-        done.result.map_err(|error| refused(&error))
-    }
-}
-
-/// A guest: pages for a device, and after them its tables.
-struct Guest {
-    space: Arc<LocalSpace>,
-    memory: HvaRange,
-    root: u64,
-    /// The next page that is free.
-    free: u64,
-}
-
-impl Guest {
-    fn new(space: Arc<LocalSpace>, pages: u64) -> anyhow::Result<Self> {
-        let tables = pages / ENTRIES + 8;
-        let memory = space.allocate((pages + tables) * PAGE)?;
-        // All of it is there when the clock runs.
-        let zeroes = vec![0; (pages + tables) as usize * PAGE as usize];
-        space.write(memory.start(), &zeroes)?;
-        let root = GUEST + pages * PAGE;
-        let free = root + PAGE;
-        Ok(Self {
-            space,
-            memory,
-            root,
-            free,
-        })
-    }
-
-    fn runs(&self) -> anyhow::Result<Vec<PaRange>> {
-        let runs = self.space.resolve(self.memory, Access::Write)?;
-        Ok(runs.iter().map(|run| run.memory).collect())
-    }
-
-    /// Where the guest has its page in the machine's memory.
-    fn memory_of(&self, gpa: u64) -> anyhow::Result<Pa> {
-        let at = self.memory.start().wrapping_add(gpa - GUEST);
-        let page = HvaRange::from_len(at, PAGE).context("a page")?;
-        let runs = self.space.resolve(page, Access::Write)?;
-        Ok(runs.first().context("memory")?.memory.start())
-    }
-
-    fn map(&mut self, iova: u64, gpa: u64) -> anyhow::Result<()> {
-        let mut table = self.root;
-        for level in (0..4).rev() {
-            let at = table + (iova >> (12 + 9 * level)) % ENTRIES * 8;
-            let at = self.memory.start().wrapping_add(at - GUEST);
-            if level == 0 {
-                self.space.write(at, &(gpa | ENTRY).to_le_bytes())?;
-                break;
-            }
-            let mut entry = [0; 8];
-            self.space.read(at, &mut entry)?;
-            let mut entry = u64::from_le_bytes(entry);
-            if entry == 0 {
-                entry = self.free | ENTRY;
-                self.free += PAGE;
-                self.space.write(at, &entry.to_le_bytes())?;
-            }
-            table = entry & !(PAGE - 1);
-        }
-        Ok(())
+        self.device.invalidate_leaves()
     }
 }
 
 fn paging(
-    unit: &Arc<VtdUnit>,
-    endpoint: &VtdEndpoint,
+    unit: &dyn Unit,
+    endpoint: &dyn Endpoint,
     flags: PagingFlags,
 ) -> anyhow::Result<Arc<dyn PagingDomain>> {
     let request = PagingRequest { flags, data: None };

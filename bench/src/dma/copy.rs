@@ -5,12 +5,11 @@ use std::hint::black_box;
 use anyhow::Context;
 use swiommu_addr::Iova;
 use swiommu_iommu::DmaPort;
-use swiommu_iommu::vtd::VtdSettings;
 
 use super::memcpy::Pages;
 use super::peer::VmMemory;
 use crate::clock::nanoseconds;
-use crate::nested::{FIRST, Machine, PAGE, Stages};
+use crate::nested::{FIRST, Machine, Model, PAGE, Stages};
 use crate::pace::{of_two, picks, throughput};
 use crate::rounds::interleaved;
 use crate::table::{Goal, Row};
@@ -24,8 +23,8 @@ const PAGES: u64 = 256;
 const SMALL: usize = 64;
 
 /// A machine whose device has read all of its pages.
-fn warm() -> anyhow::Result<Machine> {
-    let machine = Machine::new(PAGES, VtdSettings::default())?;
+fn warm(model: Model) -> anyhow::Result<Machine> {
+    let machine = Machine::new(PAGES, model)?;
     let mut port = machine.port(Stages::Two);
     let mut page = [0; PAGE as usize];
     for iova in machine.addresses() {
@@ -41,8 +40,8 @@ fn read(port: &mut DmaPort, iova: u64, into: &mut [u8]) -> u64 {
 }
 
 /// Pages of 4 KiB, beside memcpy.
-pub(super) fn pages() -> anyhow::Result<Vec<Row>> {
-    let machine = warm()?;
+pub(super) fn pages(name: &str, model: Model) -> anyhow::Result<Vec<Row>> {
+    let machine = warm(model)?;
     let plain = Pages::of(&machine)?;
     let order = picks(PAGES);
     let hit = |contender: usize, order: &[u64]| {
@@ -63,9 +62,13 @@ pub(super) fn pages() -> anyhow::Result<Vec<Row>> {
         Row::beside(name, "ns", "memcpy", &figures[0], &figures[1], goal)
     };
     Ok(vec![
-        row("read 4 KiB, hit", &one, Goal::Ratio(1.15)),
+        row(&format!("{name}, read 4 KiB, hit"), &one, Goal::Ratio(1.15)),
         row("… two threads", &two, Goal::Ratio(1.15)),
-        row("read 4 KiB, miss", &missed, Goal::Ratio(1.4)),
+        row(
+            &format!("{name}, read 4 KiB, miss"),
+            &missed,
+            Goal::Ratio(1.4),
+        ),
     ])
 }
 
@@ -101,8 +104,8 @@ fn misses(machine: &Machine, plain: &Pages<'_>) -> anyhow::Result<Vec<Vec<f64>>>
 }
 
 /// Small pieces, beside vm-memory.
-pub(super) fn small() -> anyhow::Result<Vec<Row>> {
-    let machine = warm()?;
+pub(super) fn small(name: &str, model: Model) -> anyhow::Result<Vec<Row>> {
+    let machine = warm(model)?;
     let theirs = VmMemory::new(PAGES)?;
     let order: Vec<u64> = picks(PAGES * PAGE / SMALL as u64)
         .iter()
@@ -128,7 +131,11 @@ pub(super) fn small() -> anyhow::Result<Vec<Row>> {
         Row::beside(name, "ns", "vm-memory", &figures[0], &figures[1], goal)
     };
     Ok(vec![
-        row("read 64 B, hit", &one, Goal::Ratio(1.0 / 6.0)),
+        row(
+            &format!("{name}, read 64 B, hit"),
+            &one,
+            Goal::Ratio(1.0 / 6.0),
+        ),
         row("… two threads", &two, Goal::None),
     ])
 }

@@ -9,7 +9,7 @@ use swiommu_pgtable::Access;
 
 use super::bare::Bare;
 use crate::clock::nanoseconds;
-use crate::nested::{FIRST, Machine, PAGE, Stages};
+use crate::nested::{FIRST, Machine, Model, PAGE, Stages};
 use crate::pace::{latency, of_two, picks, throughput};
 use crate::rounds::interleaved;
 use crate::table::{Goal, Row};
@@ -24,12 +24,12 @@ pub(super) fn walking() -> anyhow::Result<Machine> {
         structures: Some(Retention::LegalMaximum),
         ..VtdSettings::default()
     };
-    Machine::new(PAGES, settings)
+    Machine::new(PAGES, Model::Vtd(settings))
 }
 
 /// A machine that has all of its translations cached.
-pub(super) fn caching(pages: u64) -> anyhow::Result<Machine> {
-    let machine = Machine::new(pages, VtdSettings::default())?;
+pub(super) fn caching(model: Model, pages: u64) -> anyhow::Result<Machine> {
+    let machine = Machine::new(pages, model)?;
     for stages in [Stages::One, Stages::Two] {
         let mut port = machine.port(stages);
         for page in 0..pages {
@@ -82,16 +82,17 @@ fn measure(machine: &Machine, stages: Stages, addresses: &[u64], pace: Pace) -> 
 }
 
 /// Hits through the whole path of a device, behind one and two stages.
-pub(super) fn hits() -> anyhow::Result<Vec<Row>> {
-    let machine = caching(PAGES)?;
+pub(super) fn hits(name: &str, model: Model) -> anyhow::Result<Vec<Row>> {
+    let machine = caching(model, PAGES)?;
     let addresses = addresses(PAGES);
+    let title = format!("{name}, IOTLB hit behind 2 stages, {PAGES} entries");
     let rows = PACES.map(|(name, pace)| {
         let stages = [Stages::Two, Stages::One];
         let figures = interleaved(super::ROUNDS, 2, |_, contender| {
             measure(&machine, stages[contender], &addresses, pace)
         });
         let name = match pace {
-            Pace::Throughput => format!("device, IOTLB hit behind 2 stages, {PAGES} entries"),
+            Pace::Throughput => title.clone(),
             _ => name.to_owned(),
         };
         let goal = Goal::Ratio(1.1);
@@ -107,8 +108,8 @@ pub(super) fn walks() -> anyhow::Result<Vec<Row>> {
     let addresses = addresses(PAGES);
     let mut rows = Vec::new();
     for (stages, title) in [
-        (Stages::Two, "device, walk of 2 stages, hot"),
-        (Stages::One, "device, walk of 1 stage, hot"),
+        (Stages::Two, "VT-d, walk of 2 stages, hot"),
+        (Stages::One, "VT-d, walk of 1 stage, hot"),
     ] {
         for (name, pace) in PACES {
             let figures = interleaved(super::ROUNDS, 2, |_, contender| match (contender, pace) {
@@ -141,9 +142,9 @@ pub(super) fn walks() -> anyhow::Result<Vec<Row>> {
 }
 
 /// Misses: a walk whose result is cached, after the guest has invalidated all leaves.
-pub(super) fn misses() -> anyhow::Result<Row> {
+pub(super) fn misses(name: &str, model: Model) -> anyhow::Result<Row> {
     const PASSES: usize = 64;
-    let machine = caching(PAGES)?;
+    let machine = caching(model, PAGES)?;
     let bare = Bare::new(PAGES);
     let addresses = machine.addresses();
     let addresses: Vec<u64> = addresses.iter().map(|iova| iova.get()).collect();
@@ -164,7 +165,7 @@ pub(super) fn misses() -> anyhow::Result<Row> {
         sum / (PASSES as u64 * PAGES) as f64
     });
     refused.map_or(Ok(()), Err)?;
-    let name = "device, miss behind 2 stages, with its insertion";
+    let name = format!("{name}, miss behind 2 stages, with its insertion");
     let peer = "bare, 1 stage";
     Ok(Row::beside(
         name,

@@ -112,7 +112,7 @@ impl dyn Translate + '_ {
     /// Where `iova` leads for a request that wants `wanted`, one kind of access: as a cache tells, or else the tables.
     ///
     /// # Errors
-    /// Those of [`walk`](Self::walk).
+    /// Those of [`walk`](Translate::walk).
     #[inline]
     pub fn translate(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
         match self.cached(iova, wanted) {
