@@ -187,7 +187,7 @@ pub use table::{PageTable, Root};
 pub use unmapped::{DetachedTables, Mapped, Unmapped};
 pub use walk::{Leaves, Translation};
 pub use walker::{
-    Access, Destination, EntryAction, EntryMemory, Exchange, HardwareUpdate, HardwareWalk,
+    Access, Arrival, Destination, EntryAction, EntryMemory, Exchange, HardwareUpdate, HardwareWalk,
     MemoryType, NoTableMemory, PhysicalEntries, Reached, Refusal, WalkFault, WalkStep, Walked,
     Walker,
 };

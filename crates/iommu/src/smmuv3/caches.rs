@@ -1,6 +1,6 @@
 //! What a unit caches, and what of it an invalidation covers (3.17, 16.2).
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use swiommu_addr::{Iova, PageSize};
 use swiommu_pgtable::Access;
@@ -133,6 +133,8 @@ pub(super) struct Caches {
     pub(super) descriptors: Descriptors,
     /// The leaves of which parts were cached apart: invalidating an address of such a leaf concerns all parts.
     split: AtomicU32,
+    /// Whether anything was ever cached for all ASIDs. Few guests have that, and who has not need not look for it.
+    globals: AtomicBool,
 }
 
 /// A walk whose result may be cached.
@@ -149,7 +151,13 @@ impl Caches {
             walked: crate::Caches::new(retention, retention),
             descriptors: Descriptors::new(retention),
             split: AtomicU32::new(0),
+            globals: AtomicBool::new(false),
         }
+    }
+
+    /// Whether something may be cached for all ASIDs.
+    pub(super) fn has_globals(&self) -> bool {
+        self.globals.load(Ordering::Acquire)
     }
 
     /// Begins to look for what is not cached: before anything is read from memory.
@@ -215,6 +223,9 @@ impl Miss<'_> {
 
     /// Caches what was found for an address. `leaf` is that of stage 1.
     pub(super) fn insert(&self, tag: Tag, iova: Iova, found: &Found, leaf: Option<Leaf>) {
+        if let Tag::Global { .. } = tag {
+            self.caches.globals.store(true, Ordering::Release);
+        }
         let mut marks = if found.clean { CLEAN } else { Marks::NONE };
         if let Some(leaf) = leaf {
             marks = marks.and(leaf.marks());

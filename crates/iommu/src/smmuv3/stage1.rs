@@ -4,7 +4,7 @@ use swiommu_addr::{Gpa, Iova, Pa, PageSize};
 use swiommu_mem::PhysicalMemory;
 use swiommu_pgtable::fmt::{AddressForm, ArmS1, ArmS2};
 use swiommu_pgtable::{
-    Access, EntryMemory, Exchange, Format, HardwareUpdate, HardwareWalk, Root, Walked, Walker,
+    Access, Arrival, EntryMemory, Exchange, Format, HardwareUpdate, HardwareWalk, Root, Walker,
 };
 
 use super::caches::Leaf;
@@ -16,7 +16,7 @@ use crate::{Locate, Trace, Ways};
 
 /// What a walk of a guest's table found.
 pub(super) struct FirstStage {
-    walked: Walked<EntryPlace>,
+    found: Arrival<EntryPlace>,
     /// The address as it was walked: without the bits that are the same for all of its half.
     input: Iova,
     granule: Granule,
@@ -26,33 +26,33 @@ pub(super) struct FirstStage {
 impl FirstStage {
     /// Where the address leads.
     pub(super) fn ipa(&self) -> Gpa {
-        self.walked.resolve(self.input).gpa()
+        self.found.destination.resolve(self.input).gpa()
     }
 
     pub(super) fn access(&self) -> Access {
-        self.walked.access
+        self.found.destination.access
     }
 
     pub(super) fn size(&self) -> PageSize {
-        self.walked.size
+        self.found.destination.size
     }
 
     /// The leaf, as commands name it.
     pub(super) fn leaf(&self) -> Leaf {
         Leaf {
             granule: self.granule,
-            level: 3_u8.saturating_sub(self.walked.level),
+            level: 3_u8.saturating_sub(self.found.level),
         }
     }
 
     /// Whether a write has yet to mark the leaf.
     pub(super) fn is_clean(&self) -> bool {
-        self.updates == HardwareUpdate::AccessedAndDirty && is_clean(self.walked.entry)
+        self.updates == HardwareUpdate::AccessedAndDirty && is_clean(self.found.entry)
     }
 
     /// Whether the leaf is for all ASIDs.
     pub(super) fn is_global(&self) -> bool {
-        self.walked.entry & NOT_GLOBAL == 0
+        self.found.entry & NOT_GLOBAL == 0
     }
 }
 
@@ -158,8 +158,8 @@ fn walk_over<const GRANULE_LOG2: u8>(
     let walker = Walker::new(format, Tables(memory), Root { table, levels })?;
     let input = half.input(iova);
     let found = ways.walk_for(iova, &walker, input, wanted);
-    Some(found.map(|walked| FirstStage {
-        walked,
+    Some(found.map(|found| FirstStage {
+        found,
         input,
         granule: half.granule,
         updates: context.updates,

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use swiommu_addr::{Gpa, Iova};
-use swiommu_pgtable::{Access, Destination};
+use swiommu_pgtable::Access;
 
 use super::caches::{Found, Leaf, Miss, Tag, is_to_be_marked};
 use super::fault::{Handling, Wrong, event_of};
@@ -176,14 +176,10 @@ impl Requester {
         let tag = domain.tag();
         self.cached_or(miss, &[tag], (iova, wanted), || {
             let table = domain.table.domain.table().walker();
-            let walked = miss.ways(tag).walk_for(iova, &table, iova, wanted);
-            let walked = walked.map_err(|fault| Wrong::new(event_of(&fault), &fault))?;
-            let clean = domain.tracks_dirty() && stage1::is_clean(walked.entry);
-            Ok((
-                tag,
-                Found::new(Destination::from(walked).into(), clean),
-                None,
-            ))
+            let found = miss.ways(tag).walk_for(iova, &table, iova, wanted);
+            let found = found.map_err(|fault| Wrong::new(event_of(&fault), &fault))?;
+            let clean = domain.tracks_dirty() && stage1::is_clean(found.entry);
+            Ok((tag, Found::new(found.destination.into(), clean), None))
         })
     }
 

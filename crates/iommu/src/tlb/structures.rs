@@ -4,8 +4,8 @@ use std::fmt;
 
 use swiommu_addr::{Address, Iova, Pa};
 use swiommu_pgtable::{
-    Access, Destination, EntryMemory, HardwareWalk, PhysicalEntries, Reached, TableMemory,
-    WalkFault, Walked, Walker,
+    Access, Arrival, Destination, EntryMemory, HardwareWalk, PhysicalEntries, Reached, TableMemory,
+    WalkFault, Walker,
 };
 use swiommu_sabotage::Fault;
 
@@ -49,7 +49,8 @@ impl Structures {
             span: known.size,
             access: known.access,
         };
-        table.leaf(format, memory, iova, wanted)
+        let found = table.leaf(format, memory, iova, wanted)?;
+        Some(found.destination)
     }
 
     /// Begins a walk of the tables of this tag: before the first read of what may be changed and then invalidated.
@@ -143,10 +144,10 @@ impl Ways<'_> {
         wanted: Access,
     ) -> Outcome<Destination<M::Address>, M> {
         let found = self.walk_for(iova, walker, iova, wanted);
-        found.map(Destination::from)
+        found.map(|arrival| arrival.destination)
     }
 
-    /// The same with all that the walk found, and for `iova`, where the tables may have another address for it: `input`. What is known is
+    /// The same with the entry of the leaf, and for `iova`, where the tables may have another address for it: `input`. What is known is
     /// known, and invalidated, by the former.
     ///
     /// # Errors
@@ -158,7 +159,7 @@ impl Ways<'_> {
         walker: &Walker<F, M>,
         input: Iova,
         wanted: Access,
-    ) -> Outcome<Walked<M::Address>, M> {
+    ) -> Outcome<Arrival<M::Address>, M> {
         let known = self.tables.lookup(self.tag, iova);
         let known = known.filter(|known| known.translated.access.contains(wanted));
         let from = known.map(|known| Reached {
@@ -166,9 +167,15 @@ impl Ways<'_> {
             span: known.translated.size,
             access: known.translated.access,
         });
-        walker.walk_from(from, input, wanted, |reached| {
+        if let Some(table) = &from
+            && let Some(found) = table.leaf(&walker.format(), walker.memory(), input, wanted)
+        {
+            return Ok(found);
+        }
+        let found = walker.walk_from(from, input, wanted, |reached| {
             self.keep(walker.memory(), iova, &reached);
-        })
+        });
+        found.map(Arrival::from)
     }
 
     fn keep<M: Locate>(&self, memory: &M, iova: Iova, reached: &Reached<M::Address>) {

@@ -106,6 +106,28 @@ impl<A> From<Walked<A>> for Destination<A> {
     }
 }
 
+/// Where a walk led, and by which entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival<A> {
+    /// Where it led.
+    pub destination: Destination<A>,
+    /// The level of the table that holds the entry.
+    pub level: u8,
+    /// The entry, as the walk leaves it.
+    pub entry: u64,
+}
+
+impl<A> From<Walked<A>> for Arrival<A> {
+    #[inline]
+    fn from(walked: Walked<A>) -> Self {
+        Self {
+            level: walked.level,
+            entry: walked.entry,
+            destination: walked.into(),
+        }
+    }
+}
+
 /// A table that a walk has reached, and what the way there permits: what a paging-structure cache keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reached<A> {
@@ -127,7 +149,7 @@ impl<A: Address> Reached<A> {
         memory: &M,
         iova: Iova,
         wanted: Access,
-    ) -> Option<Destination<A>> {
+    ) -> Option<Arrival<A>> {
         const LOWEST: u8 = 0;
         if self.span != PageSize::from_log2(table_log2::<F>(LOWEST)) {
             return None;
@@ -135,10 +157,15 @@ impl<A: Address> Reached<A> {
         let at = index_in_table::<F>(iova.get(), LOWEST) * 8;
         let entry = memory.read(self.table.wrapping_add(at)).ok()?;
         let (pa, access) = format.plain_leaf(entry, self.access, wanted)?;
-        access.contains(wanted).then_some(Destination {
+        let destination = Destination {
             address: A::new(pa.get()),
             size: F::GRANULE,
             access,
+        };
+        access.contains(wanted).then_some(Arrival {
+            destination,
+            level: LOWEST,
+            entry,
         })
     }
 }

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use swiommu_addr::{Address, Gpa, Iova, Pa, PageSize, PageSizes};
 use swiommu_pgtable::{
-    Access, Destination, EntryAction, EntryMemory, Exchange, HardwareWalk, HeapTables,
-    NoTableMemory, PhysicalEntries, Prot, Reached, Refusal, Root, TableMemory, WalkFault, WalkStep,
-    Walked, Walker,
+    Access, Arrival, EntryAction, EntryMemory, Exchange, HardwareWalk, HeapTables, NoTableMemory,
+    PhysicalEntries, Prot, Reached, Refusal, Root, TableMemory, WalkFault, WalkStep, Walked,
+    Walker,
 };
 
 use crate::foreign::{Foreign, Nowhere};
@@ -219,7 +219,7 @@ pub(crate) fn a_walk_goes_on_from_a_table_that_was_reached<F: HardwareWalk>(form
     let leaf = lowest.leaf(&format, &&memory, iova, USER_RW);
     assert_eq!(
         (leaf, memory.reads().len()),
-        (whole.ok().map(Destination::from), 1)
+        (whole.ok().map(Arrival::from), 1)
     );
     memory.remove(path[path.len() - 1]);
     assert_eq!(lowest.leaf(&format, &&memory, iova, USER_RW), None);

@@ -158,8 +158,12 @@ impl Requester {
         };
         let (vmid, asid) = (nested.ste.vmid(), context.asid);
         let (own, global) = (Tag::Asid { vmid, asid }, Tag::Global { vmid });
-        let tags = [own, global];
-        self.cached_or(miss, &tags, (address, wanted), || {
+        let tags: &[Tag] = if self.shared.caches.has_globals() {
+            &[own, global]
+        } else {
+            &[own]
+        };
+        self.cached_or(miss, tags, (address, wanted), || {
             let request = (address, wanted);
             let inner = stage1::walk(context, half, *guest, miss.ways(own), request)
                 .ok_or_else(|| Wrong::new(EventId::BadCd, &"no such tables exist"))?
