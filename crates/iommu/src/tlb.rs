@@ -204,7 +204,8 @@ impl Tlb {
         self.table.allocated()
     }
 
-    fn insert(&self, walk: &Walk<'_>, entry: Entry) {
+    /// Returns whether there was no entry of the same tag and page.
+    fn insert(&self, walk: &Walk<'_>, entry: Entry, existing: Existing) -> bool {
         let mut writer = self.writer.lock();
         let outrun = match walk.outrun_by {
             OutrunBy::Covering => writer.history.covers_since(walk.invalidations, &entry),
@@ -212,19 +213,23 @@ impl Tlb {
         };
         if outrun && !Fault::LateInsert.is_on() {
             writer.counters.outrun += 1;
-            return;
+            return true;
+        }
+        if let Some((slot, _)) = self.table.find(entry.tag, entry.page) {
+            if existing == Existing::Replace {
+                writer.counters.inserted += 1;
+                slot.retarget(entry.target);
+            }
+            return false;
         }
         writer.counters.inserted += 1;
-        if let Some((slot, _)) = self.table.find(entry.tag, entry.page) {
-            slot.retarget(entry.target);
-            return;
-        }
         if writer.entries() >= self.retention.limit() {
             writer.evict(&self.table);
         }
         writer.count(&entry);
         writer.put(&self.table, entry);
         self.publish(writer.sizes());
+        true
     }
 
     /// Tells readers which sizes of pages there are.
@@ -266,6 +271,13 @@ enum OutrunBy {
     Any,
 }
 
+/// What becomes of an entry that is there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Existing {
+    Replace,
+    Keep,
+}
+
 impl Walk<'_> {
     /// The same walk, whose result is not cached if any invalidation at all has begun since. That is for who has just made known how
     /// its result is invalidated: an invalidation that knew nothing of it had begun before, and one that has yet to begin knows it.
@@ -277,11 +289,34 @@ impl Walk<'_> {
     /// Caches what was found for the page that `iova` lies in, unless the cache is off, or an invalidation that covers it has
     /// begun since the walk did. An entry of the same tag and page is replaced. Pages smaller than 4 KiB are not cached.
     pub fn insert(&self, tag: impl Into<Tag>, iova: Iova, translated: &Translated, marks: Marks) {
+        let line = (tag.into(), iova);
+        self.insert_or(Existing::Replace, line, translated, marks);
+    }
+
+    /// The same, but an entry of the same tag and page stays. Returns whether there was none.
+    pub fn insert_new(
+        &self,
+        tag: impl Into<Tag>,
+        iova: Iova,
+        translated: &Translated,
+        marks: Marks,
+    ) -> bool {
+        let line = (tag.into(), iova);
+        self.insert_or(Existing::Keep, line, translated, marks)
+    }
+
+    #[inline]
+    fn insert_or(
+        &self,
+        existing: Existing,
+        (tag, iova): (Tag, Iova),
+        translated: &Translated,
+        marks: Marks,
+    ) -> bool {
         if self.tlb.retention == Retention::Off {
-            return;
+            return true;
         }
-        if let Some(entry) = Entry::new(tag.into(), iova, translated, marks) {
-            self.tlb.insert(self, entry);
-        }
+        let entry = Entry::new(tag, iova, translated, marks);
+        entry.is_none_or(|entry| self.tlb.insert(self, entry, existing))
     }
 }

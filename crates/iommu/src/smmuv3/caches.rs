@@ -8,7 +8,7 @@ use swiommu_sabotage::Fault as Sabotage;
 
 use super::descriptors::Descriptors;
 use super::spec::{Cover, Granule};
-use crate::{Cached, Marks, Retention, Scope, TagMatch, Translated, Walk, Ways};
+use crate::{Cached, Marks, Retention, Scope, Structures, TagMatch, Translated, Walk, Ways};
 
 /// What tags a cached translation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -170,6 +170,11 @@ impl Caches {
         }
     }
 
+    /// The walk caches.
+    pub(super) fn structures(&self) -> &Structures {
+        &self.walked.structures
+    }
+
     /// What is cached under a tag.
     #[inline]
     pub(super) fn lookup(&self, tag: impl Into<crate::Tag>, iova: Iova) -> Option<Cached> {
@@ -223,6 +228,18 @@ impl Miss<'_> {
 
     /// Caches what was found for an address. `leaf` is that of stage 1.
     pub(super) fn insert(&self, tag: Tag, iova: Iova, found: &Found, leaf: Option<Leaf>) {
+        let (walk, marks) = self.prepare(tag, found, leaf);
+        walk.insert(tag, iova, &found.translated, marks);
+    }
+
+    /// The same, but what is cached already stays. Returns whether there was nothing.
+    pub(super) fn insert_new(&self, tag: Tag, iova: Iova, found: &Found, leaf: Leaf) -> bool {
+        let (walk, marks) = self.prepare(tag, found, Some(leaf));
+        walk.insert_new(tag, iova, &found.translated, marks)
+    }
+
+    /// How it is cached, once it is known what has to be known of it.
+    fn prepare(&self, tag: Tag, found: &Found, leaf: Option<Leaf>) -> (Walk<'_>, Marks) {
         if let Tag::Global { .. } = tag {
             self.caches.globals.store(true, Ordering::Release);
         }
@@ -232,11 +249,10 @@ impl Miss<'_> {
             if found.translated.size < leaf.size() && self.split & leaf.bit() == 0 {
                 self.caches.split.fetch_or(leaf.bit(), Ordering::AcqRel);
                 // Who invalidates at this moment may not know of it yet.
-                let walk = self.walk.outrun_by_any();
-                return walk.insert(tag, iova, &found.translated, marks);
+                return (self.walk.outrun_by_any(), marks);
             }
         }
-        self.walk.insert(tag, iova, &found.translated, marks);
+        (self.walk, marks)
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use swiommu_abi::Errno;
-use swiommu_addr::IovaRange;
-use swiommu_pgtable::Format;
+use swiommu_addr::{Gpa, Iova, IovaRange, Pa};
 use swiommu_pgtable::fmt::{ArmS1, ArmS2};
+use swiommu_pgtable::{Access, Destination, Format, PhysicalEntries};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::caches::{NO_VMID, Tag, of_stage1};
@@ -179,6 +179,7 @@ impl PagingDomain for SmmuStage1 {
 #[derive(Debug)]
 pub struct SmmuStage2 {
     pub(super) table: Table<ArmS2<12>>,
+    format: ArmS2<12>,
     /// The caches of the devices that go through it.
     atcs: Mutex<Vec<Weak<DeviceTlb>>>,
 }
@@ -186,6 +187,7 @@ pub struct SmmuStage2 {
 impl SmmuStage2 {
     pub(super) fn new(table: Table<ArmS2<12>>) -> Self {
         Self {
+            format: table.domain.table().format(),
             table,
             atcs: Mutex::default(),
         }
@@ -215,6 +217,16 @@ impl SmmuStage2 {
 
     pub(super) fn tag(&self) -> Tag {
         self.table.tag()
+    }
+
+    /// Where an address leads, if it takes no more than a look at its leaf.
+    #[inline]
+    pub(super) fn leaf(&self, at: Gpa, wanted: Access) -> Option<Destination<Pa>> {
+        let memory = PhysicalEntries::new(self.table.domain.table().memory());
+        let structures = self.table.shared.caches.structures();
+        let (tag, iova) = (self.tag().into(), Iova::new(at.get()));
+        let found = structures.leaf(tag, &self.format, &memory, iova, wanted)?;
+        Some(found.destination)
     }
 
     /// From now on, a device's own cache is kept in step with the table.

@@ -4,15 +4,17 @@ use swiommu_addr::{Gpa, Iova, Pa, PageSize};
 use swiommu_mem::PhysicalMemory;
 use swiommu_pgtable::fmt::{AddressForm, ArmS1, ArmS2};
 use swiommu_pgtable::{
-    Access, Arrival, EntryMemory, Exchange, Format, HardwareUpdate, HardwareWalk, Root, Walker,
+    Access, Arrival, EntryMemory, Exchange, Format, HardwareUpdate, HardwareWalk, Root, WalkFault,
+    Walker,
 };
 
 use super::caches::Leaf;
 use super::spec::{Context, Granule, Half};
 use crate::two_stage::{
-    EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostWalker, trace_guest,
+    EntryPlace, GuestFault, GuestMemory, GuestWalkFault, HostWalker, LocatedTables,
+    in_the_guests_words, trace_guest,
 };
-use crate::{Locate, Trace, Ways};
+use crate::{Locate, Structures, Trace, Ways};
 
 /// What a walk of a guest's table found.
 pub(super) struct FirstStage {
@@ -24,6 +26,15 @@ pub(super) struct FirstStage {
 }
 
 impl FirstStage {
+    fn new(context: &Context, half: &Half, found: Arrival<EntryPlace>, input: Iova) -> Self {
+        Self {
+            found,
+            input,
+            granule: half.granule,
+            updates: context.updates,
+        }
+    }
+
     /// Where the address leads.
     pub(super) fn ipa(&self) -> Gpa {
         self.found.destination.resolve(self.input).gpa()
@@ -67,28 +78,62 @@ pub(super) fn is_clean(leaf: u64) -> bool {
     leaf & clean == clean
 }
 
-/// Walks the tables of one half, for a request that is one of that half. `None` where the architecture has no such tables, of which
-/// no legal descriptor speaks.
-pub(super) fn walk(
-    context: &Context,
-    half: &Half,
-    memory: GuestMemory<'_, ArmS2<12>>,
-    ways: Ways<'_>,
-    request: (Iova, Access),
-) -> Option<Result<FirstStage, GuestWalkFault>> {
-    let walk = match half.granule {
-        Granule::K4 => walk_over::<12>,
-        Granule::K16 => walk_over::<14>,
-        Granule::K64 => walk_over::<16>,
-    };
-    walk(context, half, memory, ways, request)
+/// The tables of one half of a descriptor, in the memory of a guest.
+pub(super) struct Tables<'a, 'm> {
+    pub(super) context: &'a Context,
+    pub(super) half: &'a Half,
+    pub(super) memory: GuestMemory<'m, ArmS2<12>>,
+    /// To what is known of them.
+    pub(super) ways: Ways<'a>,
+}
+
+/// `None` where the architecture has no such tables, of which no legal descriptor speaks.
+type Outcome = Option<Result<FirstStage, GuestWalkFault>>;
+
+impl Tables<'_, '_> {
+    /// Walks them for a request of this half.
+    pub(super) fn walk(&self, iova: Iova, wanted: Access) -> Outcome {
+        match self.half.granule {
+            Granule::K4 => self.walk_small(iova, wanted),
+            Granule::K16 => self.walk_large::<14>(iova, wanted),
+            Granule::K64 => self.walk_large::<16>(iova, wanted),
+        }
+    }
+
+    /// Tables that are as large as the smallest pages of the second stage. Each is in one place of the machine then, and found again by
+    /// that.
+    fn walk_small(&self, iova: Iova, wanted: Access) -> Outcome {
+        let format = format::<12>(self.context, self.half)?;
+        let walker = Walker::new(format, self.memory, self.half.place(&format))?;
+        let input = self.half.input(iova);
+        let found = match self.ways.walk_for(iova, &walker, input, wanted) {
+            // To be marked, an entry is walked to.
+            Err(WalkFault::Entry {
+                fault: GuestFault::Located,
+                ..
+            }) => walker.walk(input, wanted).map(Arrival::from),
+            found => found,
+        };
+        let found = found.map_err(|fault| in_the_guests_words(fault, &walker, input));
+        Some(found.map(|found| FirstStage::new(self.context, self.half, found, input)))
+    }
+
+    fn walk_large<const GRANULE_LOG2: u8>(&self, iova: Iova, wanted: Access) -> Outcome {
+        let format = format::<GRANULE_LOG2>(self.context, self.half)?;
+        let memory = LargeTables(self.memory);
+        let walker = Walker::new(format, memory, self.half.place(&format))?;
+        let input = self.half.input(iova);
+        let found = self.ways.walk_for(iova, &walker, input, wanted);
+        Some(found.map(|found| FirstStage::new(self.context, self.half, found, input)))
+    }
 }
 
 /// The memory of a guest, in which tables are found again by where the guest has them: they may be larger than the pages of the second
 /// stage, and so in more than one place of the machine.
-struct Tables<'a>(GuestMemory<'a, ArmS2<12>>);
+#[derive(Clone, Copy)]
+struct LargeTables<'a>(GuestMemory<'a, ArmS2<12>>);
 
-impl EntryMemory for Tables<'_> {
+impl EntryMemory for LargeTables<'_> {
     type Address = EntryPlace;
     type Fault = GuestFault;
 
@@ -102,7 +147,7 @@ impl EntryMemory for Tables<'_> {
     }
 }
 
-impl Locate for Tables<'_> {
+impl Locate for LargeTables<'_> {
     fn locate(&self, table: EntryPlace) -> Option<Pa> {
         Some(Pa::new(table.gpa().get()))
     }
@@ -145,25 +190,23 @@ fn trace_over<'a, const GRANULE_LOG2: u8, F: HardwareWalk>(
     ))
 }
 
-fn walk_over<const GRANULE_LOG2: u8>(
+/// The end of most walks: a table of the smallest leaves that is known, and a leaf that needs no mark and permits what is wanted. `None`
+/// says nothing; this is the short cut past [`Tables::walk`].
+#[inline]
+pub(super) fn leaf(
     context: &Context,
     half: &Half,
-    memory: GuestMemory<'_, ArmS2<12>>,
-    ways: Ways<'_>,
+    memory: &PhysicalMemory,
+    structures: (&Structures, crate::Tag),
     (iova, wanted): (Iova, Access),
-) -> Option<Result<FirstStage, GuestWalkFault>> {
-    let format = format::<GRANULE_LOG2>(context, half)?;
-    let Root { table, levels } = half.root(&format);
-    let table = EntryPlace::guest(table);
-    let walker = Walker::new(format, Tables(memory), Root { table, levels })?;
-    let input = half.input(iova);
-    let found = ways.walk_for(iova, &walker, input, wanted);
-    Some(found.map(|found| FirstStage {
-        found,
-        input,
-        granule: half.granule,
-        updates: context.updates,
-    }))
+) -> Option<FirstStage> {
+    if half.granule != Granule::K4 {
+        return None;
+    }
+    let format = format::<12>(context, half)?;
+    let (structures, tag) = structures;
+    let found = structures.leaf(tag, &format, &LocatedTables(memory), iova, wanted)?;
+    Some(FirstStage::new(context, half, found, half.input(iova)))
 }
 
 impl Half {
@@ -172,6 +215,13 @@ impl Half {
             table: Gpa::new(self.root),
             levels: *format.levels().start(),
         }
+    }
+
+    /// The same, as a walk that goes through the second stage has it.
+    fn place(&self, format: &impl Format) -> Root<EntryPlace> {
+        let Root { table, levels } = self.root(format);
+        let table = EntryPlace::guest(table);
+        Root { table, levels }
     }
 
     /// An address without the bits that are the same for all of the half.

@@ -232,6 +232,9 @@ impl Translate for Requester {
     fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
         // Before a descriptor is looked at: who changes that invalidates both, and may be done with it when the walk begins.
         let miss = self.shared.caches.begin_walk();
+        if let Some(found) = self.find_at_once(&miss, iova, wanted) {
+            return Ok(found);
+        }
         let found = self.find(&miss, iova, wanted);
         found.map_err(|wrong| self.refuse(wrong, iova, wanted))
     }

@@ -202,6 +202,15 @@ fn a_walk_may_be_outrun_by_an_invalidation_of_something_else() {
 }
 
 #[test]
+fn what_is_cached_already_stays_for_who_says_so() {
+    let tlb = legal_maximum();
+    let walk = tlb.begin_walk();
+    let insert = |to| walk.insert_new(1, iova(5), &leads_to(to, PAGE), Marks::NONE);
+    assert_eq!((insert(1), insert(2)), (true, false));
+    assert_eq!((found(&tlb, 1, 5), tlb.counters().inserted), (Some(1), 1));
+}
+
+#[test]
 fn a_walk_that_takes_too_long_leaves_nothing() {
     let tlb = legal_maximum();
     let walk = tlb.begin_walk();

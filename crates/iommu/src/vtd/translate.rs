@@ -137,6 +137,7 @@ impl Requester {
                 let tables = LocatedTables(&self.shared.memory);
                 let structures = &self.shared.caches.structures;
                 let inner = structures.leaf(self.tag, format, &tables, iova, wanted)?;
+                let inner = inner.destination;
                 let gpa = inner.resolve(iova).gpa();
                 let outer = nested.second.leaf(Iova::new(gpa.get()), wanted)?;
                 Some(combined(&inner, gpa, &outer, wanted))

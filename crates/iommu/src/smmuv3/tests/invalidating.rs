@@ -31,13 +31,14 @@ impl Guest {
         for n in 0..2 {
             w.poke_all(gpa(CDS) + n * 64, &cd_of_asid(0x40 + n));
         }
-        let leaves = |data: u64| [(5, data | RW), (6, data | RW), (7, data | GLOBAL)];
-        w.tables(&leaves(gpa(DATA)));
+        let leaves = |data: u64, last: u64| [(5, data | RW), (6, data | RW), (7, data | last)];
+        w.tables(&leaves(gpa(DATA), GLOBAL));
         w.attach([gpa(CDS) | 0xb | 1 << 59, 0xd6]);
         let ports = [0, 1].map(|pasid| w.endpoint.dma_port(Pasid(pasid)));
         let mut guest = Self { w, ports };
         assert_eq!(guest.seen(), ALL_OLD);
-        guest.w.tables(&leaves(gpa(DATA + 1)));
+        // What is cached for all ASIDs is found also where the tables would have it for one by now.
+        guest.w.tables(&leaves(gpa(DATA + 1), RW));
         assert_eq!(guest.seen(), ALL_OLD, "the TLB keeps it");
         guest
     }

@@ -6,7 +6,7 @@ use swiommu_addr::Iova;
 use swiommu_pgtable::Access;
 use swiommu_pgtable::fmt::ArmS2;
 
-use super::Requester;
+use super::{Requester, Stages};
 use crate::Translated;
 use crate::smmuv3::caches::{Found, Miss, Tag};
 use crate::smmuv3::descriptors::{EntryId, GuestStructures, Parsed};
@@ -77,6 +77,46 @@ impl Requester {
         let request = (iova, wanted);
         self.find_in_context(nested, context, &structures.stage2, miss, request)
             .map_err(|wrong| wrong.in_context(context).in_entry(&nested.ste))
+    }
+
+    /// The end of most walks: a known descriptor, a known table of the guest's leaves and one of the second stage, and nothing cached so
+    /// far, to be marked or to be refused. `None` says nothing; this is the short cut past [`find_nested`](Self::find_nested).
+    #[inline]
+    pub(super) fn find_at_once(
+        &self,
+        miss: &Miss<'_>,
+        iova: Iova,
+        wanted: Access,
+    ) -> Option<Translated> {
+        let Stages::Nested(nested) = &self.stages else {
+            return None;
+        };
+        let caches = &self.shared.caches;
+        if nested.rule.is_some() || caches.has_globals() {
+            return None;
+        }
+        let Selected::Descriptor(substream) = self.select(&nested.ste).ok()? else {
+            return None;
+        };
+        let invalidations = caches.descriptors.invalidations();
+        let parsed = caches.descriptors.lookup(nested.entry, substream)?;
+        let context = parsed.as_ref().as_ref().ok()?;
+        self.recent.set(invalidations, context);
+        let (half, address) = context.half_of(iova)?;
+        let (vmid, asid) = (nested.ste.vmid(), context.asid);
+        let own = Tag::Asid { vmid, asid };
+        let structures = (caches.structures(), own.into());
+        let memory = &self.shared.memory;
+        let inner = stage1::leaf(context, half, memory, structures, (address, wanted))?;
+        if inner.is_global() {
+            return None;
+        }
+        let ipa = inner.ipa();
+        let outer = nested.second.leaf(ipa, wanted)?;
+        let translated = through_both((inner.size(), inner.access()), ipa, &outer);
+        let found = Found::new(translated, inner.is_clean());
+        miss.insert_new(own, address, &found, inner.leaf())
+            .then_some(found.translated)
     }
 
     /// The substream whose descriptor a request uses (`S1CDMax`, `S1DSS`).
@@ -164,8 +204,14 @@ impl Requester {
             &[own]
         };
         self.cached_or(miss, tags, (address, wanted), || {
-            let request = (address, wanted);
-            let inner = stage1::walk(context, half, *guest, miss.ways(own), request)
+            let tables = stage1::Tables {
+                context,
+                half,
+                memory: *guest,
+                ways: miss.ways(own),
+            };
+            let inner = tables
+                .walk(address, wanted)
                 .ok_or_else(|| Wrong::new(EventId::BadCd, &"no such tables exist"))?
                 .map_err(|fault| Wrong::stage1(&fault))?;
             let ipa = inner.ipa();
