@@ -62,7 +62,8 @@ pub use tag::Tag;
 /// ASID. Whether one page table led there or two makes no difference. Any number of threads look entries up, without a
 /// lock and without writing to shared memory.
 ///
-/// Memory grows with the greatest number of entries that there were: at most 64 bytes for each, or 16 KiB, and some for each tag.
+/// Memory grows with the greatest number of entries that there were: at most 64 bytes for each, or 16 KiB, and some for each tag. The
+/// addresses of all entries that there may ever be, some 2^23, are reserved from the beginning.
 pub struct Tlb {
     retention: Retention,
     /// Picks the smallest pages that there are.

@@ -60,7 +60,11 @@ type Buckets = Box<[Bucket]>;
 fn reserve(buckets: usize) -> Buckets {
     match Buckets::new(buckets) {
         Ok(reserved) => reserved,
-        Err(_) => reserve(buckets / 2),
+        Err(error) => {
+            let slots = buckets / 2 * WAYS;
+            tracing::warn!(%error, slots, "a cache has fewer places than it should");
+            reserve(buckets / 2)
+        }
     }
 }
 
