@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use swiommu_addr::{Address, Iova};
+use swiommu_addr::{Address, Iova, PageSize};
 use swiommu_pgtable::{Error, Format, PageTable, Prot, TableMemory, Translation};
 
 use crate::support::*;
@@ -64,6 +64,20 @@ pub(crate) fn a_batch_answers_as_one_by_one<F: Format>(format: F) {
     assert!(iovas.len() > 17);
     for count in [0, 1, 15, 16, 17, iovas.len()] {
         assert_eq!(batch(&table, &iovas[..count]), expected[..count]);
+    }
+}
+
+/// One leaf, and addresses around it that nothing translates.
+pub(crate) fn a_batch_finds_no_more_than_there_is<F: Format>(format: F) {
+    for size in table(format).page_sizes().iter().map(PageSize::bytes) {
+        let table = table(format);
+        map(&table, 0, 0, size);
+        let mapped = iova(0, size);
+        let iovas = [0, size / 2, size - 1, size, 2 * size, 3 * size - 1].map(Iova::new);
+        for (iova, found) in batch(&table, &iovas) {
+            assert_eq!(found, table.translate(iova));
+            assert_eq!(found.is_ok(), mapped.contains(iova), "{iova}: {found:?}");
+        }
     }
 }
 

@@ -90,6 +90,11 @@ macro_rules! for_every_format {
             }
 
             #[test]
+            fn a_batch_finds_no_more_than_there_is() {
+                batch::a_batch_finds_no_more_than_there_is($format);
+            }
+
+            #[test]
             fn a_batch_sees_what_is_mapped_during_it() {
                 batch::a_batch_sees_what_is_mapped_during_it($format);
             }
