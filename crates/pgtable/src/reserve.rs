@@ -22,7 +22,7 @@ impl<'a, F: Format, M: TableMemory> Reserve<'a, F, M> {
         let mut reserve = Self { tree, next: None };
         let mut last: Option<Node<'_>> = None;
         for _ in 0..count {
-            let node = Self::alloc(tree)?;
+            let node = Self::alloc(tree, 0)?;
             node.slots.publish(0, Self::END);
             match last {
                 Some(last) => last.slots.publish(0, node.pa.get()),
@@ -38,16 +38,13 @@ impl<'a, F: Format, M: TableMemory> Reserve<'a, F, M> {
     /// There are as many as were counted, so that it fails only if another thread broke the rule about disjoint ranges.
     #[inline]
     pub(crate) fn take(&mut self, level: u8) -> Result<Node<'a>, OutOfMemory> {
-        let node = match self.next {
-            Some(pa) => {
-                let node = self.tree.node(pa, level).ok_or(OutOfMemory)?;
-                let next = node.slots.get(0);
-                self.next = (next != Self::END).then_some(Pa::new(next));
-                node
-            }
-            None => Self::alloc(self.tree)?,
+        let Some(pa) = self.next else {
+            return Self::alloc(self.tree, level);
         };
-        Ok(Node { level, ..node })
+        let node = self.tree.node(pa, level).ok_or(OutOfMemory)?;
+        let next = node.slots.get(0);
+        self.next = (next != Self::END).then_some(Pa::new(next));
+        Ok(node)
     }
 
     /// Takes back a table that was not needed.
@@ -56,9 +53,9 @@ impl<'a, F: Format, M: TableMemory> Reserve<'a, F, M> {
         self.next = Some(node.pa);
     }
 
-    fn alloc(tree: Tree<'a, F, M>) -> Result<Node<'a>, OutOfMemory> {
+    fn alloc(tree: Tree<'a, F, M>, level: u8) -> Result<Node<'a>, OutOfMemory> {
         let pa = tree.memory.alloc(table_size::<F>())?;
-        tree.node(pa, 0).ok_or_else(|| {
+        tree.node(pa, level).ok_or_else(|| {
             tree.memory.free(pa, table_size::<F>());
             OutOfMemory
         })
