@@ -90,8 +90,8 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         visit: &mut impl FnMut(Iova, Result<Translation, Error>),
     ) {
         let root = self.root_node(Root {
+            table: root.table,
             levels: LEVELS,
-            ..root
         });
         let mut lanes: [Option<Lane<'_>>; LANES] =
             array::from_fn(|lane| self.begin(root?, *group.get(lane)?));

@@ -36,8 +36,8 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
     #[inline(always)]
     fn land_in<const LEVELS: u8>(&self, root: Root, input: u64) -> Option<Landing<'_>> {
         let mut node = self.root_node(Root {
+            table: root.table,
             levels: LEVELS,
-            ..root
         })?;
         let mut index = node.root_index::<F>(input)?;
         for level in (1..LEVELS).rev() {
