@@ -60,6 +60,11 @@ macro_rules! for_every_format {
             }
 
             #[test]
+            fn every_leaf_that_a_range_touches_goes() {
+                operations::every_leaf_that_a_range_touches_goes($format);
+            }
+
+            #[test]
             fn whole_tables_are_taken_out_and_freed_by_hand() {
                 operations::whole_tables_are_taken_out_and_freed_by_hand($format);
             }
@@ -72,6 +77,16 @@ macro_rules! for_every_format {
             #[test]
             fn requests_out_of_range_are_refused() {
                 operations::requests_out_of_range_are_refused($format);
+            }
+
+            #[test]
+            fn an_aperture_is_the_end_of_everything() {
+                operations::an_aperture_is_the_end_of_everything($format);
+            }
+
+            #[test]
+            fn ranges_may_end_beyond_the_root() {
+                operations::ranges_may_end_beyond_the_root($format);
             }
 
             #[test]

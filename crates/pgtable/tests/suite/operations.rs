@@ -236,6 +236,63 @@ pub(crate) fn a_cut_leaf_goes_whole<F: Format>(format: F) {
     }
 }
 
+/// Ranges that begin and end anywhere, on leaves that follow each other.
+pub(crate) fn every_leaf_that_a_range_touches_goes<F: Format>(format: F) {
+    let table = table(format);
+    for half in halves(&format) {
+        let (start, room) = (half.start().get(), half.len_minus_one() / 4);
+        let sizes = table.page_sizes().iter().map(PageSize::bytes);
+        for size in sizes.filter(|&size| size <= PA && size <= room) {
+            let only = PageSizes::NONE.with(PageSize::from_bytes(size).unwrap());
+            for (from, len, gone) in [
+                (0, 1, 0..1),
+                (size - 1, 1, 0..1),
+                (1, size - 2, 0..1),
+                (1, size, 0..2),
+                (size / 2, size, 0..2),
+                (size - 1, size, 0..2),
+                (size - 1, 2, 0..2),
+                (size, size + 1, 1..3),
+                (2 * size - 1, size + 1, 1..3),
+                (size, 2 * size, 1..3),
+                (0, 3 * size, 0..3),
+            ] {
+                let run = memory(PA, 3 * size);
+                let mapped = table.map(Iova::new(start), run, Prot::RW, only).unwrap();
+                if let Some(replaced) = mapped.replaced() {
+                    free(&table, replaced);
+                }
+                let len_gone = (gone.end - gone.start) * size;
+                assert_eq!(
+                    unmap(&table, start + from, len),
+                    (iova(start + gone.start * size, len_gone), len_gone)
+                );
+                let stay: Vec<_> = leaves(&table).iter().map(|leaf| leaf.iova.get()).collect();
+                let expected = (0..3).filter(|place| !gone.contains(place));
+                let expected: Vec<_> = expected.map(|place| start + place * size).collect();
+                assert_eq!(stay, expected);
+                // Where nothing is left, nothing is found.
+                let (_, bytes) = unmap(&table, start + gone.start * size, size);
+                assert_eq!(bytes, 0);
+                unmap(&table, start, 3 * size);
+            }
+        }
+    }
+    // From a page to the first byte of the one at the same place of a later table.
+    let granule = F::GRANULE.bytes();
+    for boundary in boundaries(&format) {
+        for start in [granule, boundary] {
+            map(&table, start, PA, granule);
+            map(&table, start + boundary, PA, granule);
+            assert_eq!(
+                unmap(&table, start, boundary + 1),
+                (iova(start, boundary + granule), 2 * granule)
+            );
+            assert_eq!(leaves(&table), []);
+        }
+    }
+}
+
 pub(crate) fn whole_tables_are_taken_out_and_freed_by_hand<F: Format>(format: F) {
     let table = table(format);
     let granule = F::GRANULE.bytes();
@@ -365,6 +422,84 @@ pub(crate) fn requests_out_of_range_are_refused<F: Format>(format: F) {
         request(u64::MAX - granule + 1, PA, 2 * granule).unwrap_err(),
         out_of_range(u64::MAX - granule + 1, u64::MAX)
     );
+}
+
+/// What was mapped before the IOVAs were restricted is out of reach afterwards, and stays.
+pub(crate) fn an_aperture_is_the_end_of_everything<F: Format>(format: F) {
+    let granule = F::GRANULE.bytes();
+    let large = F::item_size(1).bytes();
+    for (start, size) in [(0, granule), (2 * large, large)] {
+        let wide = table(format);
+        map(&wide, start, PA, 2 * size);
+        let before = wide.dump().to_string();
+        let narrow = wide.with_aperture(iova(start + size, 8 * size));
+        for out in [
+            iova(start, size),
+            iova(start, 1),
+            iova(start + size - 1, 2),
+            iova(start + 8 * size, size + 1),
+        ] {
+            let out_of_range = Error::OutOfRange { range: out };
+            assert_eq!(narrow.unmap(out).unwrap_err(), out_of_range);
+            assert_eq!(narrow.protect(out, Prot::READ), Err(out_of_range));
+            assert_eq!(narrow.leaves(out).err(), Some(out_of_range));
+            let read = narrow.read_dirty(out, DirtyRead::Clear, |_| panic!("visited"));
+            assert_eq!(read, Err(out_of_range));
+        }
+        for out in [start, start + size - 1, start + 9 * size].map(Iova::new) {
+            let range = IovaRange::new(out, out).unwrap();
+            let out_of_range = Error::OutOfRange { range };
+            assert_eq!(narrow.translate(out), Err(out_of_range));
+            assert_eq!(narrow.set_dirty(out), Err(out_of_range));
+            narrow.translate_all([out], |_, found| assert_eq!(found, Err(out_of_range)));
+        }
+        assert_eq!(narrow.dump().to_string(), before);
+        assert!(narrow.translate(Iova::new(start + size)).is_ok());
+    }
+}
+
+/// A root that can grow, and has not: nothing is mapped beyond it, and ranges may end there.
+pub(crate) fn ranges_may_end_beyond_the_root<F: Format>(format: F) {
+    let table = table(format);
+    let granule = F::GRANULE.bytes();
+    let reach = F::item_size(table.root().levels).bytes();
+    if format.levels().count() == 1 {
+        return;
+    }
+    map(&table, 0, PA, granule);
+    map(&table, reach - granule, PA, granule);
+    let beyond = iova(reach - granule, 3 * granule);
+    let mapped: Vec<_> = table
+        .leaves(beyond)
+        .unwrap()
+        .map(|leaf| leaf.iova)
+        .collect();
+    assert_eq!(mapped, [Iova::new(reach - granule)]);
+    let hole = |error: Error, at| {
+        let level = table.root().levels - 1;
+        let iova = Iova::new(at);
+        assert_eq!(error, Error::NotMapped { iova, level });
+    };
+    hole(table.protect(beyond, Prot::READ).unwrap_err(), reach);
+    let far = iova(reach, granule);
+    hole(table.protect(far, Prot::READ).unwrap_err(), reach);
+    hole(table.translate(far.start()).unwrap_err(), reach);
+    assert_eq!(unmap(&table, reach, granule), (far, 0));
+    if tracks_dirty(&format) {
+        table.set_dirty(beyond.start()).unwrap();
+        let mut dirty = Vec::new();
+        for range in [beyond, far] {
+            let visit = |leaf| dirty.push(leaf);
+            let _ = table.read_dirty(range, DirtyRead::Keep, visit).unwrap();
+        }
+        assert_eq!(dirty, [iova(reach - granule, granule)]);
+    }
+    assert_eq!(
+        unmap(&table, reach - granule, 3 * granule),
+        (beyond, granule)
+    );
+    assert_only(&table, 0, PA, granule);
+    assert_eq!(F::item_size(table.root().levels).bytes(), reach);
 }
 
 pub(crate) fn requests_that_make_no_sense_are_refused<F: Format>(format: F) {
