@@ -168,7 +168,7 @@ impl<F: Format, M: TableMemory> PageTable<F, M> {
         let Some(Landing { node, index, .. }) = self.land(span.first) else {
             return false;
         };
-        if size < F::GRANULE || leaf_level::<F>(size) != node.level {
+        if leaf_level::<F>(size) != node.level {
             return false;
         }
         let item = item_log2::<F>(node.level);

@@ -446,6 +446,16 @@ pub(crate) fn an_aperture_is_the_end_of_everything<F: Format>(format: F) {
             let read = narrow.read_dirty(out, DirtyRead::Clear, |_| panic!("visited"));
             assert_eq!(read, Err(out_of_range));
         }
+        // Nothing is there that would be in the way.
+        for out in [
+            iova(start + 9 * size, size),
+            iova(start + 8 * size, 2 * size),
+        ] {
+            let run = memory(PA, out.len().unwrap());
+            let refused = narrow.map(out.start(), run, Prot::RW, PageSizes::ALL);
+            let out_of_range = Error::OutOfRange { range: out };
+            assert_eq!(refused.unwrap_err(), out_of_range);
+        }
         for out in [start, start + size - 1, start + 9 * size].map(Iova::new) {
             let range = IovaRange::new(out, out).unwrap();
             let out_of_range = Error::OutOfRange { range };
@@ -536,12 +546,13 @@ pub(crate) fn requests_that_make_no_sense_are_refused<F: Format>(format: F) {
         let refused = table.map(Iova::new(0), memory(PA, granule), prot, PageSizes::ALL);
         assert_eq!(refused.unwrap_err(), Error::Inexpressible { prot });
     }
-    for odd in [1, granule / 2] {
+    for odd in [1, granule / 2, granule - 1] {
         let misaligned = Error::MisalignedIova {
             range: iova(odd, granule),
             leaf: F::GRANULE,
         };
         assert_eq!(request(odd, PA, granule).unwrap_err(), misaligned);
+        assert_eq!(request(odd, 0, granule).unwrap_err(), misaligned);
         let misaligned = Error::MisalignedPa {
             range: memory(PA + odd, granule),
             leaf: F::GRANULE,
@@ -552,6 +563,11 @@ pub(crate) fn requests_that_make_no_sense_are_refused<F: Format>(format: F) {
             leaf: F::GRANULE,
         };
         assert_eq!(request(0, PA, granule + odd).unwrap_err(), misaligned);
+        let misaligned = Error::MisalignedPa {
+            range: memory(PA + odd, granule),
+            leaf: F::GRANULE,
+        };
+        assert_eq!(request(odd, PA + odd, granule).unwrap_err(), misaligned);
     }
     assert_eq!(leaves(&table), []);
 
