@@ -139,6 +139,12 @@ fn the_defaults_are_those_of_the_plainest_format() {
     assert_eq!(Own.path_access(Access::USER), Access::USER);
     assert_eq!(Own.walked_table(Own.table(1)), Own.table(1));
     assert_eq!(Own.memory_type(leaf, 0), MemoryType(0));
+    let all = Access::all();
+    let plain = (Pa::new(0x7000), Access::READ | Access::WRITE);
+    let leaf = leaf | 0x7000;
+    assert_eq!(Own.plain_leaf(leaf, all, all), Some(plain));
+    assert_eq!(Own.plain_leaf(leaf | LONG, all, all), None);
+    assert_eq!(Own.plain_leaf(table, all, all), None);
 }
 
 fn pointer(level: u8, table: u64) -> u64 {

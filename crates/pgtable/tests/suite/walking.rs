@@ -221,6 +221,11 @@ pub(crate) fn a_walk_goes_on_from_a_table_that_was_reached<F: HardwareWalk>(form
         (leaf, memory.reads().len()),
         (whole.ok().map(Arrival::from), 1)
     );
+    let narrow = Reached {
+        access: Access::empty(),
+        ..*lowest
+    };
+    assert_eq!(narrow.leaf(&format, &&memory, iova, USER_RW), None);
     memory.remove(path[path.len() - 1]);
     assert_eq!(lowest.leaf(&format, &&memory, iova, USER_RW), None);
 }
