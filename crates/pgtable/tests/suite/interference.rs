@@ -161,3 +161,78 @@ fn interfere<F: Format>(format: F, outer: Step, inner: Step, step: usize) -> boo
     );
     interfered
 }
+
+/// Table memory with a reader in it each time that it is asked for entries. New tables are full of leaves that once were.
+struct Watched {
+    tables: HeapTables,
+    left_behind: u64,
+    reader: Mutex<Option<Box<dyn Fn() + Send>>>,
+}
+
+impl TableMemory for Watched {
+    fn alloc(&self, size: PageSize) -> Result<Pa, OutOfMemory> {
+        let table = self.tables.alloc(size)?;
+        let entries = usize::try_from(size.bytes() / 8).unwrap();
+        for entry in self.tables.entries(table, entries).unwrap() {
+            entry.store(self.left_behind.to_le(), Ordering::Relaxed);
+        }
+        Ok(table)
+    }
+
+    fn free(&self, table: Pa, size: PageSize) {
+        self.tables.free(table, size);
+    }
+
+    fn entries(&self, table: Pa, count: usize) -> Option<&[AtomicU64]> {
+        let reader = self.reader.lock().unwrap().take();
+        if let Some(reader) = reader {
+            reader();
+            *self.reader.lock().unwrap() = Some(reader);
+        }
+        self.tables.entries(table, count)
+    }
+}
+
+pub(crate) fn a_reader_at_any_step_sees_a_mapping_or_none<F: Format>(format: F) {
+    let granule = F::GRANULE.bytes();
+    let large = F::item_size(1).bytes();
+    let huge = F::item_size(2).bytes();
+    let top = halves(&format)[0].last().get() - granule + 1;
+    // Pages that fill tables, in part and whole; tables that fill tables, where that takes no time; large leaves.
+    let many = huge / granule <= 1 << 18 && huge <= top / 2;
+    let len = if many { huge } else { 2 * large };
+    for (start, pa, len) in [
+        (large / 2, PA + granule, 3 * large),
+        (len, PA + granule, len),
+        (large, PA, large),
+    ] {
+        let memory = Watched {
+            tables: HeapTables::new(),
+            left_behind: format.leaf(F::GRANULE, 0, format.attributes(Prot::RW).unwrap()),
+            reader: Mutex::default(),
+        };
+        let table = Arc::new(PageTable::new(format, Arc::new(memory)).unwrap());
+        let seen = table.clone();
+        let reader = move || {
+            for at in [0, len / 2, len - granule].map(|offset| Iova::new(start + offset)) {
+                match seen.translate(at) {
+                    Ok(found) => assert_eq!(found.resolve(at).get(), pa + (at.get() - start)),
+                    Err(error) => assert!(matches!(error, Error::NotMapped { .. }), "{error}"),
+                }
+            }
+            for beside in [start - granule, start + len, top - granule].map(Iova::new) {
+                let nothing = seen.translate(beside);
+                assert!(
+                    matches!(nothing, Err(Error::NotMapped { .. })),
+                    "{nothing:?}"
+                );
+            }
+        };
+        *table.memory().reader.lock().unwrap() = Some(Box::new(reader));
+        map(&*table, start, pa, len);
+        map(&*table, top, PA, granule);
+        assert_eq!(unmap(&*table, start, len), (iova(start, len), len));
+        *table.memory().reader.lock().unwrap() = None;
+        assert_eq!(leaves(&*table).len(), 1);
+    }
+}

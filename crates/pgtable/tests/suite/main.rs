@@ -150,6 +150,11 @@ macro_rules! for_every_format {
             }
 
             #[test]
+            fn a_reader_at_any_step_sees_a_mapping_or_none() {
+                interference::a_reader_at_any_step_sees_a_mapping_or_none($format);
+            }
+
+            #[test]
             fn neighbours_map_and_unmap_in_parallel() {
                 concurrent::neighbours_map_and_unmap_in_parallel($format);
             }

@@ -291,6 +291,16 @@ pub(crate) fn every_leaf_that_a_range_touches_goes<F: Format>(format: F) {
             assert_eq!(leaves(&table), []);
         }
     }
+    // From the first byte that there is to that of the last entry of the root.
+    let last = halves(&format)[0].last().get();
+    let far = last & !F::item_size(*format.levels().end() - 1).mask();
+    map(&table, 0, PA, granule);
+    map(&table, far, PA, granule);
+    assert_eq!(
+        unmap(&table, 0, far + 1),
+        (iova(0, far + granule), 2 * granule)
+    );
+    assert_eq!(leaves(&table), []);
 }
 
 pub(crate) fn whole_tables_are_taken_out_and_freed_by_hand<F: Format>(format: F) {
