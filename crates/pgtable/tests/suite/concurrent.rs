@@ -49,6 +49,15 @@ pub(crate) fn neighbours_map_and_unmap_in_parallel<F: Format>(format: F) {
     assert_eq!(tables.in_use(), 0, "a table was lost");
 }
 
+/// Says that it is over when it goes, also by a panic.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Readers translate while a writer maps and unmaps: what they see is the mapping of one round, or none.
 pub(crate) fn readers_see_a_mapping_or_none<F: Format>(format: F) {
     let granule = F::GRANULE.bytes();
@@ -78,6 +87,7 @@ pub(crate) fn readers_see_a_mapping_or_none<F: Format>(format: F) {
                 }
             });
         }
+        let _over = Over(&done);
         let mut detached = Vec::new();
         for round in 0..ROUNDS {
             let pa = PA + (round % 2) * granule;
@@ -90,7 +100,6 @@ pub(crate) fn readers_see_a_mapping_or_none<F: Format>(format: F) {
             }
             detached.push(table.unmap(iova(start, len)).unwrap().flushed());
         }
-        done.store(true, Ordering::Relaxed);
         // The scope ends when the readers have left.
         detached
     });
