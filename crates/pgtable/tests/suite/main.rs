@@ -35,6 +35,11 @@ macro_rules! for_every_format {
             }
 
             #[test]
+            fn a_leaf_is_written_as_in_a_new_table() {
+                operations::a_leaf_is_written_as_in_a_new_table($format);
+            }
+
+            #[test]
             fn runs_cross_the_boundaries_of_all_levels() {
                 operations::runs_cross_the_boundaries_of_all_levels($format);
             }

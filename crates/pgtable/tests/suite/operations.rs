@@ -38,6 +38,19 @@ pub(crate) fn every_leaf_size_goes_around<F: Format>(format: F) {
     }
 }
 
+/// The entries of a leaf do not depend on whether its table was there already.
+pub(crate) fn a_leaf_is_written_as_in_a_new_table<F: Format>(format: F) {
+    for size in table(format).page_sizes().iter().map(PageSize::bytes) {
+        let table = table(format);
+        let start = halves(&format)[0].last().get() - size + 1;
+        map(&table, start, pa_for(size), size);
+        let new = table.dump().to_string();
+        unmap(&table, start, size);
+        map(&table, start, pa_for(size), size);
+        assert_eq!(table.dump().to_string(), new);
+    }
+}
+
 pub(crate) fn runs_cross_the_boundaries_of_all_levels<F: Format>(format: F) {
     let granule = F::GRANULE.bytes();
     for boundary in boundaries(&format) {
