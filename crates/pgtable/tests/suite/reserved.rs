@@ -105,6 +105,25 @@ fn agrees<F: HardwareWalk>(format: F, level: u8, entry: u64) {
             "{shown}"
         );
     }
+    for path in [Access::all(), Access::READ, Access::empty()] {
+        for wanted in [
+            Access::USER_READ,
+            Access::USER_WRITE,
+            Access::PRIVILEGED_WRITE,
+        ] {
+            let Some((pa, access)) = format.plain_leaf(entry, path, wanted) else {
+                continue;
+            };
+            let Entry::Leaf(leaf) = format.decode(entry, 0) else {
+                panic!("{shown} is no leaf");
+            };
+            assert_eq!((leaf.pa, leaf.size), (pa, F::GRANULE), "{shown}");
+            let permitted = format.path_access(path & format.leaf_access(entry));
+            assert_eq!(access, permitted, "{shown}");
+            let marked = format.walked_leaf(entry, wanted);
+            assert_eq!(marked, Some(entry), "{shown}");
+        }
+    }
 }
 
 /// The short cuts are there for what this crate writes.
@@ -118,6 +137,16 @@ fn short_cuts_are_taken_by_what_is_written() {
             let page = format.page(leaf).unwrap();
             assert_eq!((page.pa, page.size), (pa, F::GRANULE));
             assert_eq!(Entry::Leaf(page), format.decode(leaf, 0));
+        }
+        for (prot, wanted) in [
+            (Prot::READ, Access::USER_READ),
+            (Prot::RW, Access::USER_WRITE),
+        ] {
+            let attributes = format.attributes(prot).unwrap();
+            let leaf = format.leaf(F::GRANULE, 0, attributes) | format.address(pa);
+            let marked = format.walked_leaf(leaf, wanted).unwrap();
+            let plain = format.plain_leaf(marked, Access::all(), wanted);
+            assert!(plain.is_some_and(|(to, access)| to == pa && access.contains(wanted)));
         }
         for level in 1..*format.levels().end() {
             let table = format.table(level) | format.address(pa);
@@ -267,6 +296,17 @@ fn x86_64() {
     // With XD, and all 52 address bits.
     let format = X86_64::four_level().with_execute_disable();
     check(format, 0, 0x27, &[(bits(12, 51), Changes)]);
+    // Accessed, written, or both; where a processor has more rules.
+    for format in [
+        format,
+        format.with_write_protect(),
+        format.with_smep(),
+        format.with_extended_accessed_flag(),
+    ] {
+        for leaf in [0x25, 0x27, 0x45, 0x65, 0x67] {
+            check(format, 0, leaf, &[(bits(12, 51), Changes)]);
+        }
+    }
 }
 
 #[test]
