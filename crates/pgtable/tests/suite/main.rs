@@ -70,6 +70,11 @@ macro_rules! for_every_format {
             }
 
             #[test]
+            fn a_range_may_end_in_any_table() {
+                operations::a_range_may_end_in_any_table($format);
+            }
+
+            #[test]
             fn whole_tables_are_taken_out_and_freed_by_hand() {
                 operations::whole_tables_are_taken_out_and_freed_by_hand($format);
             }
