@@ -178,10 +178,10 @@ impl Table {
 
     /// The same, from one of them around to it.
     pub(super) fn slots_from(&self, first: usize) -> impl Iterator<Item = &Slot> {
-        let (before, rest) = self
-            .used()
-            .split_at(first / WAYS % self.used().len().max(1));
-        rest.iter().chain(before).flat_map(|bucket| &bucket.0)
+        let used = self.used();
+        let len = used.len() * WAYS;
+        let places = (0..len).map(move |n| (first + n) % len);
+        places.map(|place| &used[place / WAYS].0[place % WAYS])
     }
 
     /// How many slots are used.

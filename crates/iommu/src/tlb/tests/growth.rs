@@ -82,3 +82,20 @@ fn entries_with_few_places_do_not_make_the_table_grow_without_end() {
         assert_eq!(found(&tlb, 1, page), Some(page), "others have their places");
     }
 }
+
+/// Who looks for a victim begins anywhere, and comes around.
+#[test]
+fn each_slot_can_be_the_first() {
+    let table = Table::new(Retention::LegalMaximum);
+    assert_eq!(table.slots_from(0).count(), 0);
+    assert!(table.grow());
+    for first in 0..table.len() {
+        let slots = table.slots().skip(first);
+        let slots = slots.chain(table.slots().take(first));
+        assert!(
+            slots
+                .map(std::ptr::from_ref)
+                .eq(table.slots_from(first).map(std::ptr::from_ref))
+        );
+    }
+}
