@@ -7,9 +7,8 @@ use swiommu_abi::invalidate::{IommuHwptInvalidateDataType, IommuViommuArmSmmuv3I
 use swiommu_abi::viommu::IommuViommuType;
 use swiommu_iommu::smmuv3::{SmmuEndpoint, SmmuSettings, SmmuUnit, StreamId};
 use swiommu_iommu::{
-    DmaPort, Domain, DriverError, Endpoint, Epochs, GroupId, MmapRegion, MmapRegions,
-    NestedRequest, OwnData, OwnRequests, PagingDomain, PagingFlags, Pasid, Unit, Viommu,
-    ViommuRequest, VirtId,
+    DmaPort, Domain, Endpoint, Epochs, GroupId, NestedRequest, NoRegions, OwnData, OwnRequests,
+    PagingDomain, PagingFlags, Pasid, Unit, Viommu, ViommuRequest, VirtId,
 };
 use swiommu_mem::PhysicalMemory;
 
@@ -32,15 +31,6 @@ pub(super) struct Smmuv3 {
     own: Arc<dyn PagingDomain>,
     parent: Arc<dyn PagingDomain>,
     viommu: Arc<dyn Viommu>,
-}
-
-#[derive(Debug)]
-struct NoRegions;
-
-impl MmapRegions for NoRegions {
-    fn allocate(&self, _len: u64) -> Result<Arc<dyn MmapRegion>, DriverError> {
-        Err(DriverError::unsupported("nothing is mapped"))
-    }
 }
 
 impl Smmuv3 {

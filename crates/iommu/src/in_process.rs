@@ -1,8 +1,10 @@
 //! What a client in this process gives with its calls, where others give memory of theirs.
 
+use std::sync::Arc;
+
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::{DriverError, Requests, UserData};
+use crate::{DriverError, MmapRegion, MmapRegions, Requests, UserData};
 
 /// The driver-specific part of an allocation, such as a `struct iommu_hwpt_vtd_s1`.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,16 @@ impl UserData for OwnData<'_> {
 
     fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), DriverError> {
         copy(self.bytes, offset, into)
+    }
+}
+
+/// For a virtual IOMMU of which nothing is mapped: there is no file to map it by.
+#[derive(Clone, Copy, Debug)]
+pub struct NoRegions;
+
+impl MmapRegions for NoRegions {
+    fn allocate(&self, _len: u64) -> Result<Arc<dyn MmapRegion>, DriverError> {
+        Err(DriverError::unsupported("nothing can be mapped"))
     }
 }
 

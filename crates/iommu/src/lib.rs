@@ -43,7 +43,7 @@ pub use domain::{DirtyTracking, Domain, DomainFeatures, Mapping, NestedDomain, P
 pub use driver_error::DriverError;
 pub use endpoint::{Endpoint, EndpointFeatures, GroupId, Pasid, ReservedKind, ReservedRegion};
 pub use epoch::{Epochs, Guard, Reader};
-pub use in_process::{OwnData, OwnRequests};
+pub use in_process::{NoRegions, OwnData, OwnRequests};
 pub use invalidation::{Invalidated, Requests};
 pub use no_iommu::{NoIommu, NoIommuEndpoint};
 pub use page_request::{

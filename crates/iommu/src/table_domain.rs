@@ -6,10 +6,15 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use swiommu_abi::Errno;
 use swiommu_addr::{Address, Iova, IovaRange, Pa, PageSizes};
-use swiommu_pgtable::{DirtyRead, Error, Format, PageTable, Unmapped};
+use swiommu_pgtable::{
+    Access, Destination, DirtyRead, Error, Format, HardwareWalk, PageTable, PhysicalEntries,
+    Unmapped,
+};
 use swiommu_sabotage::Fault as Sabotage;
 
-use crate::{DomainFeatures, DriverError, Epochs, Mapping, PagingDomain, Reader, Tables};
+use crate::{
+    DomainFeatures, DriverError, Epochs, Mapping, PagingDomain, Reader, Structures, Tables, Tag,
+};
 
 const NOT_FOR_DIRTY_TRACKING: &str = "the page table was not allocated for dirty tracking";
 
@@ -44,6 +49,28 @@ impl<F: Format> TableDomain<F> {
     /// The page table.
     pub fn table(&self) -> &PageTable<F, Tables> {
         &self.table
+    }
+
+    /// Where an address leads for what is cached under `tag`, if it takes no more than a look at its leaf. `format` is the table's, as it
+    /// is walked now.
+    #[expect(
+        clippy::inline_always,
+        reason = "a walk that is two such looks costs a tenth less"
+    )]
+    #[inline(always)]
+    pub(crate) fn leaf(
+        &self,
+        structures: &Structures,
+        tag: Tag,
+        format: &F,
+        (iova, wanted): (Iova, Access),
+    ) -> Option<Destination<Pa>>
+    where
+        F: HardwareWalk,
+    {
+        let memory = PhysicalEntries::new(self.table.memory());
+        let found = structures.leaf(tag, format, &memory, iova, wanted)?;
+        Some(found.destination)
     }
 
     /// Does what the hardware does on a write through `iova` while it tracks what is dirty.

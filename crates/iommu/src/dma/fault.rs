@@ -8,7 +8,7 @@ use swiommu_pgtable::Access;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{}", self.reason())]
 pub struct Fault {
-    /// In a box, so that a translation that succeeds is returned in registers.
+    /// In a box, so that who translates returns little more than a translation.
     details: Box<Details>,
 }
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use swiommu_abi::Errno;
 use swiommu_addr::{Gpa, Iova, IovaRange, Pa};
 use swiommu_pgtable::fmt::{ArmS1, ArmS2};
-use swiommu_pgtable::{Access, Destination, Format, PhysicalEntries};
+use swiommu_pgtable::{Access, Destination, Format};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::caches::{NO_VMID, Tag, of_stage1};
@@ -222,11 +222,10 @@ impl SmmuStage2 {
     /// Where an address leads, if it takes no more than a look at its leaf.
     #[inline]
     pub(super) fn leaf(&self, at: Gpa, wanted: Access) -> Option<Destination<Pa>> {
-        let memory = PhysicalEntries::new(self.table.domain.table().memory());
         let structures = self.table.shared.caches.structures();
-        let (tag, iova) = (self.tag().into(), Iova::new(at.get()));
-        let found = structures.leaf(tag, &self.format, &memory, iova, wanted)?;
-        Some(found.destination)
+        let request = (Iova::new(at.get()), wanted);
+        let domain = &self.table.domain;
+        domain.leaf(structures, self.tag().into(), &self.format, request)
     }
 
     /// From now on, a device's own cache is kept in step with the table.

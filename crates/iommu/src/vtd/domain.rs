@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use swiommu_addr::{Iova, IovaRange, Pa};
 use swiommu_pgtable::fmt::{VtdSs, X86_64};
-use swiommu_pgtable::{Access, Destination, Format, HardwareWalk, PhysicalEntries, Walker};
+use swiommu_pgtable::{Access, Destination, Format, HardwareWalk, Walker};
 use swiommu_sabotage::Fault as Sabotage;
 
 use super::VtdNested;
@@ -57,10 +57,8 @@ impl<F: HardwareWalk> Table<F> {
     )]
     #[inline(always)]
     fn leaf(&self, tag: Tag, format: &F, iova: Iova, wanted: Access) -> Option<Destination<Pa>> {
-        let memory = PhysicalEntries::new(self.domain.table().memory());
         let structures = &self.shared.caches.structures;
-        let found = structures.leaf(tag, format, &memory, iova, wanted)?;
-        Some(found.destination)
+        self.domain.leaf(structures, tag, format, (iova, wanted))
     }
 
     /// Maps, and drops what is cached of tables that give way to larger leaves.

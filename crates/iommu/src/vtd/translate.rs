@@ -17,7 +17,7 @@ use crate::two_stage::{
     trace_guest, trace_host,
 };
 use crate::{
-    Fault, Hit, Marks, Pasid, Scope, Stage, Tag, TagMatch, Trace, Translate, Translated, Walk, Ways,
+    Fault, Hit, Marks, Pasid, Scope, Stage, Tag, TagMatch, Trace, Translate, Translated, Ways,
 };
 
 /// Requests of a source, or of one of its PASIDs, by its PASID-table entry.
@@ -114,6 +114,22 @@ impl Requester {
                 let second = nested.second.walker()?;
                 let (format, root) = (first_stage_format(first), guest_root(first));
                 trace_guest(format, root, &second, &self.shared.memory, iova)
+            }
+        })
+    }
+
+    /// Walks the tables, and says in the log what is wrong. Apart, so that most walks cost little.
+    #[cold]
+    #[inline(never)]
+    fn walk_or_fault(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
+        self.walk_tables(iova, wanted).map_err(|refused| {
+            let (source, pasid, code) = (self.source, self.pasid, refused.reason.code());
+            tracing::debug!(%source, %pasid, %iova, code, "DMA fault: {refused}");
+            let reason = refused.to_string();
+            if refused.reason.can_be_requested() {
+                Fault::requestable(reason)
+            } else {
+                Fault::abort(reason)
             }
         })
     }
@@ -238,36 +254,6 @@ fn first_stage_format(first: FirstStage) -> X86_64 {
     format
 }
 
-impl Requester {
-    /// Walks, and caches what it finds.
-    #[cold]
-    #[inline(never)]
-    fn walk_and_cache(
-        &self,
-        walk: Walk<'_>,
-        iova: Iova,
-        wanted: Access,
-    ) -> Result<Translated, Fault> {
-        match self.walk_tables(iova, wanted) {
-            Ok(mut found) => {
-                found.access &= self.permitted;
-                walk.insert(self.tag, iova, &found, Marks::NONE);
-                Ok(found)
-            }
-            Err(refused) => {
-                let (source, pasid, code) = (self.source, self.pasid, refused.reason.code());
-                tracing::debug!(%source, %pasid, %iova, code, "DMA fault: {refused}");
-                let reason = refused.to_string();
-                Err(if refused.reason.can_be_requested() {
-                    Fault::requestable(reason)
-                } else {
-                    Fault::abort(reason)
-                })
-            }
-        }
-    }
-}
-
 impl Translate for Requester {
     fn cached(&self, iova: Iova, wanted: Access) -> Option<Hit> {
         let hit = self.shared.caches.tlb.lookup(self.tag, iova)?;
@@ -276,13 +262,14 @@ impl Translate for Requester {
 
     fn walk(&self, iova: Iova, wanted: Access) -> Result<Translated, Fault> {
         let walk = self.shared.caches.tlb.begin_walk();
-        if let Some(mut found) = self.walk_at_once(iova, wanted) {
-            // What finds the entry again has not passed the gate.
-            found.access &= self.permitted;
-            walk.insert(self.tag, iova, &found, Marks::NONE);
-            return Ok(found);
-        }
-        self.walk_and_cache(walk, iova, wanted)
+        let mut found = match self.walk_at_once(iova, wanted) {
+            Some(found) => found,
+            None => self.walk_or_fault(iova, wanted)?,
+        };
+        // What finds the entry again has not passed the gate.
+        found.access &= self.permitted;
+        walk.insert(self.tag, iova, &found, Marks::NONE);
+        Ok(found)
     }
 
     fn trace(&self, iova: Iova) -> Trace {

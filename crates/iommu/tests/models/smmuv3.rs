@@ -8,9 +8,9 @@ use swiommu_abi::viommu::IommuViommuType;
 use swiommu_addr::{Address, Gpa, IovaRange};
 use swiommu_iommu::smmuv3::{SmmuEndpoint, SmmuSettings, SmmuUnit, StreamId};
 use swiommu_iommu::{
-    DmaPort, Domain, DriverError, Endpoint, Epochs, GroupId, MmapRegion, MmapRegions, NestedDomain,
-    NestedRequest, OwnData, OwnRequests, PagingDomain, PagingFlags, Pasid, Prot, Retention, Unit,
-    Viommu, ViommuRequest, VirtId,
+    DmaPort, Domain, Endpoint, Epochs, GroupId, NestedDomain, NestedRequest, NoRegions, OwnData,
+    OwnRequests, PagingDomain, PagingFlags, Pasid, Prot, Retention, Unit, Viommu, ViommuRequest,
+    VirtId,
 };
 use swiommu_mem::PhysicalMemory;
 
@@ -42,15 +42,6 @@ pub(crate) struct Smmuv3 {
     unit: Arc<SmmuUnit>,
     endpoint: Arc<SmmuEndpoint>,
     viommu: OnceLock<Arc<dyn Viommu>>,
-}
-
-#[derive(Debug)]
-struct NoRegions;
-
-impl MmapRegions for NoRegions {
-    fn allocate(&self, _len: u64) -> Result<Arc<dyn MmapRegion>, DriverError> {
-        Err(DriverError::unsupported("no regions"))
-    }
 }
 
 impl Model for Smmuv3 {

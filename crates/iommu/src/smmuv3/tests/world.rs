@@ -15,8 +15,8 @@ use zerocopy::IntoBytes;
 use super::super::*;
 use crate::{
     DmaPort, Domain, DriverError, Endpoint, Epochs, EventHandler, GroupId, Invalidated, Mapping,
-    MmapRegion, MmapRegions, NestedDomain, NestedRequest, PagingDomain, PagingFlags, PagingRequest,
-    Pasid, Prot, Requests, Unit, UserData, Viommu, ViommuRequest, VirtId,
+    NestedDomain, NestedRequest, NoRegions, PagingDomain, PagingFlags, PagingRequest, Pasid, Prot,
+    Requests, Unit, UserData, Viommu, ViommuRequest, VirtId,
 };
 
 pub(super) const PAGE: u64 = 4096;
@@ -149,15 +149,6 @@ impl EventHandler for Records {
         words.as_mut_bytes().copy_from_slice(data);
         self.0.lock().push(words.map(u64::from_le));
         Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct NoRegions;
-
-impl MmapRegions for NoRegions {
-    fn allocate(&self, _len: u64) -> Result<Arc<dyn MmapRegion>, DriverError> {
-        Err(DriverError::unsupported("no regions"))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use swiommu_addr::Iova;
-use swiommu_pgtable::Access;
+use swiommu_addr::{Iova, Pa};
 use swiommu_pgtable::fmt::ArmS2;
+use swiommu_pgtable::{Access, Destination};
 
 use super::{Requester, Stages};
 use crate::Translated;
@@ -12,6 +12,7 @@ use crate::smmuv3::caches::{Found, Miss, Tag};
 use crate::smmuv3::descriptors::{EntryId, GuestStructures, Parsed};
 use crate::smmuv3::fault::Wrong;
 use crate::smmuv3::spec::{Class, Context, DefaultSubstream, EventId, Ste, SteRule};
+use crate::smmuv3::stage1::FirstStage;
 use crate::smmuv3::unit::Shared;
 use crate::smmuv3::{SmmuStage2, StreamId, stage1};
 use crate::two_stage::{GuestMemory, HostWalker, through_both};
@@ -111,10 +112,8 @@ impl Requester {
         if inner.is_global() {
             return None;
         }
-        let ipa = inner.ipa();
-        let outer = nested.second.leaf(ipa, wanted)?;
-        let translated = through_both((inner.size(), inner.access()), ipa, &outer);
-        let found = Found::new(translated, inner.is_clean());
+        let outer = nested.second.leaf(inner.ipa(), wanted)?;
+        let found = combined(&inner, &outer);
         miss.insert_new(own, address, &found, inner.leaf())
             .then_some(found.translated)
     }
@@ -218,10 +217,15 @@ impl Requester {
             let outer = guest
                 .translate(ipa, wanted)
                 .map_err(|fault| Wrong::stage2(Class::Input, ipa, &fault))?;
-            let translated = through_both((inner.size(), inner.access()), ipa, &outer);
             let tag = if inner.is_global() { global } else { own };
-            let found = Found::new(translated, inner.is_clean());
-            Ok((tag, found, Some(inner.leaf())))
+            Ok((tag, combined(&inner, &outer), Some(inner.leaf())))
         })
     }
+}
+
+/// What the walks of both stages found.
+#[inline]
+fn combined(inner: &FirstStage, outer: &Destination<Pa>) -> Found {
+    let translated = through_both((inner.size(), inner.access()), inner.ipa(), outer);
+    Found::new(translated, inner.is_clean())
 }
